@@ -1,0 +1,1 @@
+"""Hardware-aware neural-network pruning by multi-objective evolution."""

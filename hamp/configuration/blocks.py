@@ -1,0 +1,251 @@
+"""Every setting of a run: its type, default, range and meaning.
+
+This is the one source. The JSON schema, `config/config.yaml` and the tables of `config/README.md` are made from
+it (`hamp.configuration.document`). The defaults are the embedded run: handwritten digits on the CPU.
+
+A block is what one stage (or a few) needs, so that a stage depends on its own settings and on nothing else.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hamp.evolution.methods import METHODS
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Objective = Literal["error", "latency_ms", "memory_bytes", "macs", "parameters"]
+MethodName = Literal[tuple(METHODS)]  # type: ignore[valid-type]
+
+
+class Block(BaseModel):
+    """A group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+
+class Data(Block):
+    """Where the images come from and how they are split."""
+
+    source: str = Field(
+        "digits",
+        description="`digits` (ships with scikit-learn), a torchvision data set (`cifar10`, `cifar100`, "
+        "`fashion_mnist`, `mnist`, `svhn`, `imagenet`, `image_folder`), `parquet` (columns `image`, encoded "
+        "bytes, and `label`), or your own `path/to/file.py:callable`.",
+    )
+    root: str | None = Field(
+        None,
+        description="Folder of the data set; needed by every source but `digits`. For `parquet`: holds "
+        "`train.parquet` and, if there is one, `test.parquet`.",
+    )
+    download: bool = Field(False, description="Let torchvision download the data set into `root`.")
+    image_size: int = Field(32, ge=8, le=1024, description="Images are resized to this many pixels a side.")
+    validation_fraction: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Share of the training images held out to judge candidates in the search.",
+    )
+    test_fraction: float = Field(
+        0.2,
+        gt=0.0,
+        lt=1.0,
+        description="Share of all images held out for the final figures, where the source has no test set of its own.",
+    )
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="At most this many images are taken of the source's training and of its test set.",
+    )
+    mean: list[float] | None = Field(
+        None, description="Normalisation mean, one a channel; `null`: that of the training images."
+    )
+    std: list[float] | None = Field(
+        None,
+        description="Normalisation standard deviation, one a channel; `null`: that of the training images.",
+    )
+
+
+class Augment(Block):
+    """Random changes of a training image."""
+
+    crop: int = Field(
+        2, ge=0, le=64, description="Pad by this many pixels and crop at random; 0: no cropping."
+    )
+    flip: bool = Field(False, description="Mirror at random, left to right (not for digits).")
+
+
+class Network(Block):
+    """The network to prune."""
+
+    name: str = Field(
+        "resnet_small",
+        description="`resnet_small`, `resnet20`, `resnet32`, `resnet44`, `resnet56`, `resnet110`, `vgg16_bn_small`, "
+        "`mobilenet_v1_small`, a torchvision classification network as `torchvision:NAME`, or your own as "
+        "`module:callable` or `path/to/file.py:callable`.",
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the callable.")
+    weights: str | None = Field(
+        None,
+        description="Trained weights: `.safetensors`, `.pt` or `.pth`; `null`: the `pretrain` stage trains.",
+    )
+
+
+class Optimisation(Block):
+    """Stochastic gradient descent with Nesterov momentum and a cosine schedule."""
+
+    epochs: int = Field(ge=0, le=10_000, description="Passes over the training images.")
+    batch_size: int = Field(64, ge=1, description="Images a step.")
+    learning_rate: float = Field(0.1, gt=0.0, description="Peak learning rate.")
+    warmup_fraction: Fraction = Field(0.1, description="Share of the steps in which the learning rate rises.")
+    momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Nesterov momentum.")
+    weight_decay: float = Field(5e-4, ge=0.0, description="Weight decay; not on biases and normalisation.")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="Label smoothing (classification only).")
+
+
+class Pretrain(Optimisation):
+    """Training of the unpruned network, where no weights are given."""
+
+    epochs: int = Field(8, ge=0, le=10_000, description="Passes over the training images.")
+
+
+class Finetune(Optimisation):
+    """Fine-tuning of the front members after the search, and of the unpruned network for comparison."""
+
+    epochs: int = Field(4, ge=0, le=10_000, description="Passes over the training images.")
+    learning_rate: float = Field(0.02, gt=0.0, description="Peak learning rate.")
+    distillation: Fraction = Field(
+        0.5, description="Weight of the distance to the unpruned network's outputs in the loss; 0: none."
+    )
+    temperature: float = Field(4.0, gt=0.0, description="Softening of the outputs in distillation.")
+    members: int = Field(
+        16, ge=1, le=1000, description="At most this many members of the front are fine-tuned."
+    )
+    shards: int = Field(2, ge=1, le=1000, description="Jobs among which the members are shared out.")
+
+
+class Pruning(Block):
+    """What may be removed, and in which order."""
+
+    importance: Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "random"] = Field(
+        "l1", description="Score by which the channels of a group are ranked; the lowest go first."
+    )
+    channel_multiple: int = Field(1, ge=1, description="Widths are multiples of this (or the full width).")
+    minimum_fraction: float = Field(
+        0.1, gt=0.0, le=1.0, description="Least share of its channels that a group keeps."
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description="Patterns (shell style) of layer names whose groups stay whole."
+    )
+    keep_first: bool = Field(True, description="Leave the output of the first convolution whole.")
+    branch_removal: bool = Field(
+        False, description="A group inside a residual branch may go to width 0, which removes the branch."
+    )
+    groups: Literal["all", "inner"] = Field(
+        "all",
+        description="`all` groups, or only those `inner` to a residual branch (or to a chain of layers).",
+    )
+
+
+class Device(Block):
+    """Where the pruned network will run: hardware, runtime, data type, batch size and threads."""
+
+    runtime: Literal["pytorch", "onnxruntime", "roofline"] = Field(
+        "pytorch",
+        description="`pytorch`, `onnxruntime`, or `roofline` (a described device: nothing is measured on it).",
+    )
+    hardware: Literal["cpu", "cuda"] = Field("cpu", description="Processor on which the runtime works.")
+    batch_size: int = Field(16, ge=1, description="Images in one inference.")
+    threads: int = Field(1, ge=1, le=1024, description="Threads of one inference (CPU).")
+    description: str | None = Field(
+        None,
+        description="For `roofline`: name of a file in `resources/devices/`, or a path to one of your own.",
+    )
+
+
+class Measure(Block):
+    """How latency is found, in the search and for the final front."""
+
+    latency: Literal["predicted", "measured"] = Field(
+        "measured",
+        description="Latency of candidates in the search: `predicted` from the profile, or `measured` on the device.",
+    )
+    rounds: int = Field(15, ge=3, description="Rounds in which the networks are timed by turns.")
+    warmup: int = Field(3, ge=1, description="Runs of each network before the first round, at least.")
+    seconds: float = Field(1.0, gt=0.0, description="At most this long is spent on one candidate.")
+
+
+class Profile(Block):
+    """What is learnt of the device before the search."""
+
+    points: int = Field(6, ge=2, le=64, description="Widths at which each layer is timed, a layer and side.")
+    networks: int = Field(
+        8, ge=3, le=200, description="Random whole networks timed to correct the sum of layers."
+    )
+    rounds: int = Field(15, ge=3, description="Rounds of timing.")
+    seconds: float = Field(60.0, gt=0.0, description="Time budget of the whole profile.")
+
+
+class Evaluate(Block):
+    """How the error of a candidate is found."""
+
+    images: int = Field(2000, ge=1, description="Validation images on which a candidate is judged, at most.")
+    recalibration_images: int = Field(
+        512, ge=0, description="Training images on which BatchNorm statistics are found anew after pruning."
+    )
+    finetune_steps: int = Field(0, ge=0, description="Training steps before a candidate is judged.")
+    learning_rate: float = Field(0.02, gt=0.0, description="Learning rate of those steps.")
+    batch_size: int = Field(128, ge=1, description="Images a batch.")
+
+
+class Search(Block):
+    """Size and length of the search."""
+
+    population: int = Field(20, ge=4, le=10_000, description="Candidates that survive a generation.")
+    offspring: int = Field(
+        16, ge=1, le=10_000, description="New candidates a generation, each truly evaluated."
+    )
+    generations: int = Field(8, ge=0, le=10_000, description="Generations after the initial population.")
+    patience: int | None = Field(
+        None, ge=1, description="Stop when the front has not grown for this many generations; `null`: never."
+    )
+    tolerance: float = Field(
+        1e-3, ge=0.0, description="Relative growth of the hypervolume that counts as growth."
+    )
+
+
+class Config(Block):
+    """A whole run."""
+
+    name: str = Field(
+        "digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Results go to `results/<name>/`."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the data split, pre-training and fine-tuning.")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        [0], min_length=1, description="One search each."
+    )
+    methods: list[MethodName] = Field(
+        ["hamp"], min_length=1, description="Search methods to run, each with every seed."
+    )
+    objectives: list[Objective] = Field(
+        ["error", "latency_ms", "memory_bytes"], min_length=2, description="What the search minimises."
+    )
+    task: str = Field(
+        "classification",
+        description="`classification`, or your own `path/to/file.py:callable` that gives loss and error of a batch.",
+    )
+    hardware: Literal["cpu", "cuda"] = Field("cpu", description="Where networks are trained and evaluated.")
+    threads: int = Field(1, ge=1, le=1024, description="Threads of one training or evaluation job.")
+    shards: int = Field(
+        2, ge=1, le=10_000, description="Jobs among which the candidates of a generation are shared out."
+    )
+    data: Data = Field(default_factory=Data, description="Images.")
+    augment: Augment = Field(default_factory=Augment, description="Augmentation of training images.")
+    network: Network = Field(default_factory=Network, description="Network.")
+    pretrain: Pretrain = Field(default_factory=Pretrain, description="Pre-training.")
+    pruning: Pruning = Field(default_factory=Pruning, description="Space of the pruned networks.")
+    device: Device = Field(default_factory=Device, description="Target device.")
+    profile: Profile = Field(default_factory=Profile, description="Profile of the device.")
+    measure: Measure = Field(default_factory=Measure, description="Measuring.")
+    search: Search = Field(default_factory=Search, description="Search.")
+    evaluate: Evaluate = Field(default_factory=Evaluate, description="Evaluation of candidates.")
+    finetune: Finetune = Field(default_factory=Finetune, description="Fine-tuning of the front.")

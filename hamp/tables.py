@@ -1,0 +1,238 @@
+"""Parquet contracts: what every table that passes between stages holds.
+
+A schema names the columns, their types, and in each field's metadata the unit and the meaning. Reading checks
+the schema and says which file, column and row is wrong. Writing is atomic, and byte-identical for equal content.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hamp.errors import UserError
+
+WIDTHS = pa.list_(pa.int32())
+
+
+def _schema(*columns: tuple[str, pa.DataType, str, str], optional: tuple[str, ...] = ()) -> pa.Schema:
+    """Schema from (name, type, unit, meaning); columns in `optional` may hold nulls."""
+    return pa.schema(
+        [
+            pa.field(name, kind, nullable=name in optional, metadata={"unit": unit, "meaning": meaning})
+            for name, kind, unit, meaning in columns
+        ]
+    )
+
+
+SPLITS = _schema(
+    ("index", pa.int64(), "", "row of the image in the data set"),
+    ("label", pa.int64(), "", "class; 0 where the task has no classes"),
+    ("split", pa.string(), "", "train, validation or test"),
+)
+
+CANDIDATES = _schema(
+    ("candidate", pa.string(), "", "digest of the widths"),
+    ("widths", WIDTHS, "channels", "channels kept, one integer a group"),
+    ("origin", pa.string(), "", "how the candidate came to be"),
+)
+
+ERRORS = _schema(
+    ("candidate", pa.string(), "", "digest of the widths"),
+    ("error", pa.float64(), "fraction", "validation error"),
+    ("images", pa.int64(), "images", "validation images on which it was judged"),
+)
+
+MEASURED = _schema(
+    ("candidate", pa.string(), "", "digest of the widths"),
+    ("latency_ms", pa.float64(), "ms", "time of one inference: median, or the prediction"),
+    ("latency_iqr_ms", pa.float64(), "ms", "interquartile range over the rounds; 0 where predicted"),
+    ("latency_predicted_ms", pa.float64(), "ms", "the profile's prediction"),
+    ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network, by turns in the same session"),
+    ("memory_bytes", pa.int64(), "B", "peak memory of inference: weights and live activations"),
+    ("macs", pa.int64(), "multiply-adds", "multiply-adds of one image"),
+    ("parameters", pa.int64(), "", "parameters"),
+)
+
+EVALUATED = _schema(
+    ("candidate", pa.string(), "", "digest of the widths"),
+    ("widths", WIDTHS, "channels", "channels kept, one integer a group"),
+    ("generation", pa.int32(), "", "generation in which it was evaluated"),
+    ("origin", pa.string(), "", "how the candidate came to be"),
+    ("error", pa.float64(), "fraction", "validation error"),
+    ("latency_ms", pa.float64(), "ms", "latency in the search: measured or predicted, as configured"),
+    ("latency_iqr_ms", pa.float64(), "ms", "interquartile range of the latency; 0 where predicted"),
+    ("memory_bytes", pa.int64(), "B", "peak memory of inference"),
+    ("macs", pa.int64(), "multiply-adds", "multiply-adds of one image"),
+    ("parameters", pa.int64(), "", "parameters"),
+)
+
+SURROGATE = _schema(
+    ("objective", pa.string(), "", "modelled objective"),
+    ("model", pa.string(), "", "kind of model"),
+    ("chosen", pa.bool_(), "", "whether local search uses this model"),
+    ("hyperparameters", pa.string(), "JSON", "hyperparameters found"),
+    ("spearman", pa.float64(), "", "cross-validated rank correlation"),
+    ("kendall", pa.float64(), "", "cross-validated rank correlation"),
+    ("rmse", pa.float64(), "", "cross-validated root mean squared error, in the model's scale"),
+    ("samples", pa.int64(), "", "evaluated candidates that it was fitted on"),
+)
+
+TRAINING = _schema(
+    ("candidate", pa.string(), "", "digest of the widths, or `unpruned`"),
+    ("epoch", pa.int32(), "", "pass over the training images, from 1"),
+    ("loss", pa.float64(), "", "mean training loss"),
+    ("error_validation", pa.float64(), "fraction", "validation error after the epoch"),
+)
+
+FINETUNED = _schema(
+    ("candidate", pa.string(), "", "digest of the widths, or `unpruned`"),
+    ("error_validation", pa.float64(), "fraction", "validation error after the last epoch"),
+)
+
+TESTED = _schema(
+    ("candidate", pa.string(), "", "digest of the widths, or `unpruned`"),
+    ("error_test", pa.float64(), "fraction", "error on the test images, read once"),
+)
+
+EXPORTED = _schema(
+    ("candidate", pa.string(), "", "digest of the widths, or `unpruned`"),
+    ("model", pa.string(), "", "weights and widths (safetensors), relative to the results"),
+    ("onnx", pa.string(), "", "ONNX file, relative to the results"),
+    ("largest_difference", pa.float64(), "", "between the ONNX file's outputs and the network's own"),
+)
+
+MEMBERS = _schema(
+    ("candidate", pa.string(), "", "digest of the widths"),
+    ("widths", WIDTHS, "channels", "channels kept, one integer a group"),
+    ("method", pa.string(), "", "method that found it"),
+    ("seed", pa.int64(), "", "seed of the search that found it"),
+    ("error", pa.float64(), "fraction", "validation error in the search"),
+    ("latency_ms", pa.float64(), "ms", "latency in the search"),
+    ("memory_bytes", pa.int64(), "B", "peak memory of inference"),
+    ("macs", pa.int64(), "multiply-adds", "multiply-adds of one image"),
+    ("parameters", pa.int64(), "", "parameters"),
+)
+
+HYPERVOLUME = _schema(
+    ("method", pa.string(), "", "search method"),
+    ("seed", pa.int64(), "", "seed of the search"),
+    ("generation", pa.int32(), "", "generation"),
+    ("evaluations", pa.int64(), "", "true evaluations so far"),
+    (
+        "hypervolume",
+        pa.float64(),
+        "",
+        "of the objectives over (0.9 for the error, else the unpruned network's)",
+    ),
+)
+
+FRONT = _schema(
+    ("candidate", pa.string(), "", "digest of the widths"),
+    ("widths", WIDTHS, "channels", "channels kept, one integer a group"),
+    ("error_validation", pa.float64(), "fraction", "validation error after fine-tuning"),
+    ("error_test", pa.float64(), "fraction", "test error after fine-tuning"),
+    ("latency_ms", pa.float64(), "ms", "measured after fine-tuning: median"),
+    ("latency_iqr_ms", pa.float64(), "ms", "measured after fine-tuning: interquartile range"),
+    ("latency_predicted_ms", pa.float64(), "ms", "the profile's prediction"),
+    ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network, by turns in the same session"),
+    ("memory_bytes", pa.int64(), "B", "peak memory of inference"),
+    ("parameters", pa.int64(), "", "parameters"),
+    ("macs", pa.int64(), "multiply-adds", "multiply-adds of one image"),
+    ("model", pa.string(), "", "weights and widths (safetensors), relative to the results"),
+    ("onnx", pa.string(), "", "ONNX file, relative to the results"),
+    ("faster", pa.bool_(), "", "whether the gain over the unpruned network is beyond the noise"),
+    ("method", pa.string(), "", "method that found it"),
+    ("seed", pa.int64(), "", "seed of the search that found it"),
+    ("baseline_error_validation", pa.float64(), "fraction", "the unpruned network, fine-tuned alike"),
+    ("baseline_error_test", pa.float64(), "fraction", "the unpruned network, fine-tuned alike"),
+)
+
+
+def read(path: Path | str, schema: pa.Schema) -> pa.Table:
+    """The table at `path`, checked against `schema`.
+
+    Raises:
+        UserError: the file is absent or not Parquet, or a column is missing, of another type, or holds a null.
+    """
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the stage that makes it") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"{path}: not a Parquet file ({str(error).splitlines()[0]}); delete it and run again"
+        ) from None
+    for field in schema:
+        if field.name not in table.column_names:
+            raise UserError(
+                f"{path}: column '{field.name}' is missing; it has {', '.join(table.column_names)}"
+            )
+        column = table[field.name]
+        if column.type != field.type:
+            raise UserError(f"{path}: column '{field.name}' is {column.type}, must be {field.type}")
+        if not field.nullable and column.null_count:
+            row = pc.index(pc.is_null(column), True).as_py()
+            raise UserError(f"{path}: column '{field.name}', row {row}: a value is missing")
+    return table.select(schema.names).cast(schema)
+
+
+def build(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
+    """A table of `schema` from arrays or lists; a matrix becomes a list column."""
+    arrays = []
+    for field in schema:
+        values = columns[field.name]
+        if pa.types.is_list(field.type):
+            values = [np.asarray(row).tolist() for row in values]
+        elif isinstance(values, pa.ChunkedArray):
+            values = values.combine_chunks()
+        arrays.append(pa.array(values, type=field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def empty(schema: pa.Schema) -> pa.Table:
+    """A table of `schema` without rows."""
+    return schema.empty_table()
+
+
+def write(table: pa.Table, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `table`, whole or not at all; `metadata` is added to the file's own."""
+    if metadata:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
+    with atomic(path) as temporary:
+        pq.write_table(table.combine_chunks(), temporary, compression="zstd", store_schema=True)
+
+
+class atomic:
+    """Context that yields a temporary path beside `path` and renames it at the end; nothing is left on failure."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def matrix(table: pa.Table, column: str = "widths") -> np.ndarray:
+    """A list column as an int32 matrix (rows, groups)."""
+    rows = table[column].to_pylist()
+    return np.array(rows, dtype=np.int32).reshape(len(rows), -1)
+
+
+def columns(table: pa.Table, names: list[str]) -> np.ndarray:
+    """Numeric columns as a float64 matrix (rows, names)."""
+    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in names]).reshape(
+        len(table), -1
+    )
