@@ -1,0 +1,80 @@
+"""The user's own functions, named in the configuration as `module:callable` or `path/to/file.py:callable`."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hamp.errors import UserError
+
+
+def file_of(spec: str) -> Path | None:
+    """The file of `path/to/file.py:callable`; None for any other name."""
+    path, separator, _ = spec.rpartition(":")
+    return Path(path) if separator and path.endswith(".py") else None
+
+
+def check(spec: str, key: str) -> None:
+    """Check, without importing anything, that `spec` can name a callable; `key` is the setting it stands in.
+
+    Raises:
+        UserError: there is no colon or name, or the file does not exist.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place or not name.isidentifier():
+        raise UserError(f"{key}: '{spec}' must be `module:callable` or `path/to/file.py:callable`")
+    path = file_of(spec)
+    if path is not None and not path.is_file():
+        raise UserError(f"{key}: '{spec}': there is no file {path} (paths are relative to {Path.cwd()})")
+
+
+def load(spec: str, key: str) -> Callable[..., Any]:
+    """The callable that `spec` names; `key` is the setting it stands in.
+
+    Raises:
+        UserError: it cannot be imported, or has no such callable.
+    """
+    check(spec, key)
+    place, _, name = spec.rpartition(":")
+    path = file_of(spec)
+    try:
+        module = importlib.import_module(place) if path is None else _module_at(path)
+    except Exception as error:
+        raise UserError(f"{key}: '{place}' cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        near = get_close_matches(name, [n for n in dir(module) if callable(getattr(module, n))], 1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise UserError(f"{key}: '{place}' has no callable '{name}'{hint}")
+    return function
+
+
+def call(function: Callable[..., Any], offered: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """Call `function` with all that is `given`, and with what of the `offered` its signature takes."""
+    parameters = inspect.signature(function).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    taken = {name: value for name, value in offered.items() if takes_any or name in parameters}
+    return function(**{**taken, **given})
+
+
+def _module_at(path: Path) -> ModuleType:
+    # The name is registered because pickling, dataclasses and torch.fx look modules up in `sys.modules`.
+    name = f"hamp_user_{path.stem}"
+    module = sys.modules.get(name)
+    if module is not None and module.__file__ == str(path.resolve()):
+        return module
+    found = importlib.util.spec_from_file_location(name, path.resolve())
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

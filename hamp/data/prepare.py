@@ -1,0 +1,88 @@
+"""The `data` stage: decode the images once and keep them as uint8 in one file, beside the table of splits.
+
+The file is in the safetensors format, with the tensors `mean` and `std` (float32, one a channel), `targets`
+(int64 or float32, one a row) and `images` (uint8, n x channels x size x size). Row i of the splits' table is
+image i of the file. It is written chunk by chunk, because the safetensors library writes only what is in memory.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from hamp import tables
+from hamp.configuration import blocks
+from hamp.data import sources
+from hamp.data.source import Source
+from hamp.data.split import split
+from hamp.errors import UserError
+
+TYPES = {"uint8": "U8", "int64": "I64", "float32": "F32"}
+
+
+def prepare(settings: blocks.Data, seed: int, images: Path, splits: Path) -> None:
+    """Write the images and the table of splits (`tables.SPLITS`), each whole or not at all.
+
+    Raises:
+        UserError: see `hamp.data.sources.load` and `hamp.data.split.split`; or the normalisation does not fit.
+    """
+    source = sources.load(settings)
+    for name in ("mean", "std"):
+        values = getattr(settings, name)
+        if values is not None and len(values) != source.channels:
+            raise UserError(f"data.{name}: {len(values)} values, but the images have {source.channels} channels")
+    table = split(source, settings, seed)
+    index = table["index"].to_numpy()
+    is_train = np.array(table["split"].to_pylist()) == "train"
+    write(source, index, is_train, settings, images)
+    tables.write(table, splits)
+
+
+def write(source: Source, index: np.ndarray, is_train: np.ndarray, settings: blocks.Data, path: Path) -> None:
+    """Write the images of the rows `index`; mean and standard deviation, where not set, are the training images'."""
+    size = settings.image_size
+    targets = np.ascontiguousarray(source.targets[index])
+    header, start = _header(source, targets, (len(index), source.channels, size, size))
+    total = np.zeros((2, source.channels))
+    done = 0
+    with tables.atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(header)
+        file.seek(start)
+        file.write(targets.tobytes())
+        for chunk in source.chunks(index):
+            training = chunk[is_train[done : done + len(chunk)]].astype(np.float64) / 255
+            total += training.sum((0, 2, 3)), np.square(training).sum((0, 2, 3))
+            file.write(np.ascontiguousarray(chunk).tobytes())
+            done += len(chunk)
+            print(f"images: {done}/{len(index)}", file=sys.stderr, flush=True)
+        mean, square = total / (is_train.sum() * size * size)
+        std = np.sqrt(np.maximum(square - mean**2, 1e-12))
+        file.seek(len(header))
+        for given, found in ((settings.mean, mean), (settings.std, std)):
+            file.write(np.asarray(found if given is None else given, np.float32).tobytes())
+
+
+def _header(source: Source, targets: np.ndarray, shape: tuple[int, ...]) -> tuple[bytes, int]:
+    """The safetensors header and the position of the tensor `targets` in the file."""
+    channel_bytes = 4 * source.channels
+    tensors = [
+        ("mean", np.dtype(np.float32), (source.channels,), channel_bytes),
+        ("std", np.dtype(np.float32), (source.channels,), channel_bytes),
+        ("targets", targets.dtype, targets.shape, targets.nbytes),
+        ("images", np.dtype(np.uint8), shape, int(np.prod(shape, dtype=np.int64))),
+    ]
+    entries: dict[str, object] = {"__metadata__": {"classes": json.dumps(source.classes)}}
+    offset = 0
+    for name, dtype, dimensions, length in tensors:
+        entries[name] = {
+            "dtype": TYPES[dtype.name],
+            "shape": list(dimensions),
+            "data_offsets": [offset, offset + length],
+        }
+        offset += length
+    text = json.dumps(entries).encode()
+    # Padded, with the two statistics, so that the targets begin at a multiple of 8 bytes.
+    text += b" " * (-(len(text) + 2 * channel_bytes) % 8)
+    header = len(text).to_bytes(8, "little") + text
+    return header, len(header) + 2 * channel_bytes

@@ -1,0 +1,1 @@
+"""Networks: by name or the user's own, and their weights."""
