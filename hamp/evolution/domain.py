@@ -1,0 +1,166 @@
+"""The decision space as the search sees it: per group, which widths are allowed."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Widths = NDArray[np.int32]
+
+
+class SpaceLike(Protocol):
+    """What the search needs to know of a space of prunable groups; each ``(groups,)``."""
+
+    channels: NDArray[np.int32]
+    minimum: NDArray[np.int32]
+    multiple: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The allowed widths of each group: ``channels``; every multiple of ``multiple`` from ``minimum`` up to
+    ``channels``; 0 where ``branch``.
+
+    channels, minimum, multiple: int32 ``(groups,)``. branch: bool ``(groups,)``. stages: int32 ``(groups,)``, equal
+    for groups at one resolution. efficient: per group the ascending widths that no wider width beats on the device,
+    or None. encoding: how the surrogate sees a width, as the logarithm of the kept fraction or as the fraction.
+    """
+
+    channels: Widths
+    minimum: Widths
+    multiple: Widths
+    branch: NDArray[np.bool_]
+    stages: NDArray[np.int32]
+    efficient: tuple[Widths, ...] | None = None
+    encoding: Literal["log", "linear"] = "log"
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return len(self.channels)
+
+    @property
+    def lowest(self) -> Widths:
+        """Smallest allowed width other than 0, ``(groups,)``."""
+        return np.minimum(-(-self.minimum // self.multiple) * self.multiple, self.channels)
+
+    @property
+    def top(self) -> Widths:
+        """Level of the unpruned width, ``(groups,)``: levels count the allowed widths other than 0 from 0."""
+        return -(-(self.channels - self.lowest) // self.multiple)
+
+    @property
+    def size(self) -> float:
+        """Number of different width vectors."""
+        return float(np.prod(self.top.astype(float) + 1 + self.branch))
+
+
+def make_domain(
+    channels: ArrayLike,
+    minimum: ArrayLike = 1,
+    multiple: ArrayLike = 1,
+    *,
+    branch: ArrayLike = False,
+    stages: ArrayLike | None = None,
+    efficient: list[Widths] | None = None,
+    encoding: Literal["log", "linear"] = "log",
+) -> Domain:
+    """Build a domain; scalars hold for every group.
+
+    Without ``stages`` the groups of equal ``channels`` form a stage. Efficient widths are kept where allowed.
+    """
+    channels = np.asarray(channels, dtype=np.int32)
+
+    def each(value: ArrayLike, dtype: type) -> NDArray:
+        return np.broadcast_to(np.asarray(value, dtype=dtype), channels.shape).copy()
+
+    domain = Domain(
+        channels=channels,
+        minimum=np.clip(each(minimum, np.int32), 1, channels),
+        multiple=np.maximum(each(multiple, np.int32), 1),
+        branch=each(branch, np.bool_),
+        stages=np.unique(channels, return_inverse=True)[1].astype(np.int32)
+        if stages is None
+        else np.asarray(stages, dtype=np.int32),
+        encoding=encoding,
+    )
+    if efficient is None:
+        return domain
+    allowed = [np.intersect1d(widths, allowed_widths(domain, g)) for g, widths in enumerate(efficient)]
+    return Domain(**{**domain.__dict__, "efficient": tuple(w.astype(np.int32) for w in allowed)})
+
+
+def domain_of(space: SpaceLike, efficient: list[Widths] | None = None) -> Domain:
+    """Build the domain of a space; its ``branch`` and ``stages`` are used where it has them."""
+    return make_domain(
+        space.channels,
+        space.minimum,
+        space.multiple,
+        branch=getattr(space, "branch", False),
+        stages=getattr(space, "stages", None),
+        efficient=efficient,
+    )
+
+
+def allowed_widths(domain: Domain, group: int) -> Widths:
+    """Return the allowed widths of one group, ascending."""
+    widths = domain.lowest[group] + domain.multiple[group] * np.arange(domain.top[group] + 1, dtype=np.int32)
+    widths = np.minimum(widths, domain.channels[group])
+    return np.concatenate([[0], widths]).astype(np.int32) if domain.branch[group] else widths.astype(np.int32)
+
+
+def from_levels(levels: ArrayLike, domain: Domain) -> Widths:
+    """Return the widths ``(n, groups)`` at the given levels; level -1 is width 0 in a branch, else the lowest."""
+    levels = np.clip(np.asarray(levels), np.where(domain.branch, -1, 0), domain.top)
+    widths = np.minimum(domain.lowest + levels * domain.multiple, domain.channels)
+    return np.where(levels < 0, 0, widths).astype(np.int32)
+
+
+def to_levels(X: ArrayLike, domain: Domain) -> Widths:
+    """Return the level ``(n, groups)`` of each allowed width."""
+    X = np.asarray(X)
+    levels = -(-(X - domain.lowest) // domain.multiple)
+    return np.where(domain.branch & (X == 0), -1, np.clip(levels, 0, domain.top)).astype(np.int32)
+
+
+def repair(X: ArrayLike, domain: Domain) -> Widths:
+    """Return the nearest allowed widths ``(n, groups)`` of real or integer ones; the wider one of two as near."""
+    X = np.asarray(X, dtype=float)
+    below = np.floor((X - domain.lowest) / domain.multiple)
+    lower, upper = from_levels(np.maximum(below, 0), domain), from_levels(np.maximum(below + 1, 0), domain)
+    nearest = np.where(X - lower < upper - X, lower, upper)
+    return np.where(domain.branch & (X < domain.lowest / 2), 0, nearest).astype(np.int32)
+
+
+def unpruned(domain: Domain) -> Widths:
+    """Return the widths ``(1, groups)`` of the unpruned network."""
+    return domain.channels[None, :].copy()
+
+
+def encode(X: ArrayLike, domain: Domain) -> NDArray[np.float64]:
+    """Return the surrogate's view ``(n, groups)`` of widths.
+
+    In the logarithm of the kept fraction equal steps are equal relative cuts. A dropped branch is put one halving
+    below the lowest width.
+    """
+    X = np.asarray(X, dtype=float)
+    if domain.encoding == "linear":
+        return X / domain.channels
+    return np.log(np.where(X > 0, X, domain.lowest / 2) / domain.channels)
+
+
+def keys(X: Widths) -> list[bytes]:
+    """Return a hashable key for each row of widths."""
+    return [row.tobytes() for row in np.ascontiguousarray(X, dtype=np.int32)]
+
+
+def first_new(X: Widths, exclude: frozenset[bytes] | set[bytes]) -> NDArray[np.intp]:
+    """Return the indices of the rows that are neither in ``exclude`` nor equal to an earlier row."""
+    seen = set(exclude)
+    new = []
+    for index, key in enumerate(keys(X)):
+        if key not in seen:
+            seen.add(key)
+            new.append(index)
+    return np.array(new, dtype=np.intp)

@@ -1,0 +1,44 @@
+"""The search methods by name: what each one is composed of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Generator = Literal[
+    "memetic", "vary", "local_search", "prescreen", "genetic", "moead", "random", "uniform", "netadapt"
+]
+Survivors = Literal["portfolio", "nsga2", "sms_emoa", "moead", "none"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a generation's offspring arise, how the survivors are chosen, and whether a surrogate is fitted."""
+
+    offspring: Generator
+    selection: Survivors
+    surrogate: bool
+
+
+METHODS: dict[str, Method] = {
+    "hamp": Method("memetic", "portfolio", surrogate=True),
+    "portfolio": Method("vary", "portfolio", surrogate=False),
+    "local_search": Method("memetic", "nsga2", surrogate=True),
+    "prescreen": Method("prescreen", "portfolio", surrogate=True),
+    "nsga2": Method("genetic", "nsga2", surrogate=False),
+    "sms_emoa": Method("genetic", "sms_emoa", surrogate=False),
+    "moead": Method("moead", "moead", surrogate=False),
+    "random": Method("random", "none", surrogate=False),
+    "uniform": Method("uniform", "none", surrogate=False),
+    "netadapt": Method("netadapt", "none", surrogate=False),
+}
+
+
+def converged(hypervolumes: Sequence[float], patience: int, tolerance: float) -> bool:
+    """Return whether the hypervolume grew by less than the share ``tolerance`` in the last ``patience`` generations.
+
+    patience: 0 never converges.
+    """
+    if patience <= 0 or len(hypervolumes) <= patience:
+        return False
+    before, now = hypervolumes[-1 - patience], hypervolumes[-1]
+    return now - before <= tolerance * abs(before)

@@ -1,0 +1,223 @@
+"""Models of the costly objectives, fitted to everything evaluated so far.
+
+For each objective the model with the highest cross-validated rank correlation is used: rank, since the search only
+compares. What was chosen crosses to the next stage as rows of a table (:meth:`Surrogate.describe`), from which
+:func:`refit` makes the same surrogate again, cheaply.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hamp.evolution import models
+from hamp.evolution.domain import Domain, Widths, encode
+
+Array = NDArray[np.float64]
+Transform = Literal["logit", "log", "identity"]
+ModelName = Literal["gp", "ridge", "trees"]
+FOLDS = 5
+EDGE = 1e-3  # errors nearer than this to 0 and 1 are no better known than that
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one model learns: ``values (n,)``, under a transform that makes it smooth and unbounded.
+
+    ``baseline (n,)``: what is predicted without a surrogate, as by a device's latency table; then the model learns
+    the ratio to it.
+    """
+
+    values: Array
+    transform: Transform = "identity"
+    baseline: Array | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One objective's model and its cross-validated quality, in the objective's own unit."""
+
+    objective: str
+    model: ModelName
+    transform: Transform
+    hyperparameters: dict[str, Any]
+    spearman: float
+    kendall: float
+    rmse: float
+    n: int
+    predict: Callable[[Array], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The models of all costly objectives."""
+
+    domain: Domain
+    fitted: tuple[Fitted, ...]
+
+    def predict(
+        self, X: Widths, baselines: Mapping[str, Array] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return mean and standard deviation ``(n,)`` of each objective at widths ``X (n, groups)``.
+
+        baselines: for an objective that was fitted with a baseline, its baseline at ``X``.
+        """
+        U = encode(X, self.domain)
+        mean, std = {}, {}
+        for one in self.fitted:
+            m, s = one.predict(U)
+            value, slope = _inverse(m, one.transform)
+            base = 1.0 if baselines is None else baselines.get(one.objective, 1.0)
+            mean[one.objective], std[one.objective] = value * base, slope * s * base
+        return mean, std
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return a row per objective: model, transform, hyperparameters (JSON), spearman, kendall, rmse, n."""
+        return [
+            {
+                "objective": one.objective,
+                "model": one.model,
+                "transform": one.transform,
+                "hyperparameters": json.dumps(one.hyperparameters, sort_keys=True),
+                "spearman": one.spearman,
+                "kendall": one.kendall,
+                "rmse": one.rmse,
+                "n": one.n,
+            }
+            for one in self.fitted
+        ]
+
+
+def fit(
+    X: Widths,
+    domain: Domain,
+    targets: Mapping[str, Target],
+    rng: np.random.Generator,
+    *,
+    names: Sequence[ModelName] = ("gp", "ridge", "trees"),
+    previous: Sequence[Mapping[str, Any]] = (),
+) -> Surrogate:
+    """Fit the best of the named models to each target.
+
+    X: evaluated widths ``(n, groups)``. previous: the rows that described the last generation's surrogate: fitting
+    starts at its hyperparameters, where the same model was chosen.
+    """
+    U = encode(X, domain)
+    folds = rng.permutation(len(X)) % min(FOLDS, len(X))
+    before = {(row["objective"], row["model"]): json.loads(row["hyperparameters"]) for row in previous}
+    fitted = []
+    for objective, target in targets.items():
+        v = _forward(target)
+        trials = []
+        for name in names:
+            scaled, unscale = _standardise(U, v)
+            start = before.get((objective, name))
+            hyperparameters = models.FIT[name](*scaled, rng, start)
+            held_out = np.zeros(len(v))
+            for fold in np.unique(folds):
+                train = folds != fold
+                held_out[~train] = _predictor(name, U[train], v[train], hyperparameters)(U[~train])[0]
+            trials.append((_rank_correlation(held_out, v), name, hyperparameters, held_out))
+        spearman, name, hyperparameters, held_out = max(trials, key=lambda trial: trial[0])
+        base = 1.0 if target.baseline is None else target.baseline
+        fitted.append(
+            Fitted(
+                objective,
+                name,
+                target.transform,
+                hyperparameters,
+                spearman=spearman,
+                kendall=_kendall(held_out, v),
+                rmse=float(
+                    np.sqrt(np.mean((_inverse(held_out, target.transform)[0] * base - target.values) ** 2))
+                ),
+                n=len(v),
+                predict=_predictor(name, U, v, hyperparameters),
+            )
+        )
+    return Surrogate(domain, tuple(fitted))
+
+
+def refit(
+    rows: Sequence[Mapping[str, Any]], X: Widths, domain: Domain, targets: Mapping[str, Target]
+) -> Surrogate:
+    """Fit again what :meth:`Surrogate.describe` described, to the same data: equal predictions, at little cost."""
+    U = encode(X, domain)
+    fitted = []
+    for row in rows:
+        target = targets[row["objective"]]
+        hyperparameters = json.loads(row["hyperparameters"])
+        quality = {key: row[key] for key in ("spearman", "kendall", "rmse", "n")}
+        predict = _predictor(row["model"], U, _forward(target), hyperparameters)
+        fitted.append(
+            Fitted(
+                row["objective"], row["model"], target.transform, hyperparameters, **quality, predict=predict
+            )
+        )
+    return Surrogate(domain, tuple(fitted))
+
+
+def _predictor(name: ModelName, U: Array, v: Array, hyperparameters: dict[str, Any]) -> models.Predict:
+    (scaled, target), unscale = _standardise(U, v)
+    predict = models.MODEL[name](scaled, target, hyperparameters)
+    return lambda A: unscale(*predict(_standardised(A, U)))
+
+
+def _standardised(A: Array, U: Array) -> Array:
+    deviation = U.std(axis=0)
+    return (A - U.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+
+
+def _standardise(
+    U: Array, v: Array
+) -> tuple[tuple[Array, Array], Callable[[Array, Array], tuple[Array, Array]]]:
+    centre, spread = float(v.mean()), float(v.std()) or 1.0
+    return (_standardised(U, U), (v - centre) / spread), lambda mean, std: (
+        centre + spread * mean,
+        spread * std,
+    )
+
+
+def _forward(target: Target) -> Array:
+    v = np.asarray(target.values, dtype=float)
+    if target.baseline is not None:
+        v = v / target.baseline
+    if target.transform == "logit":
+        v = np.clip(v, EDGE, 1 - EDGE)
+        return np.log(v / (1 - v))
+    return np.log(np.maximum(v, 1e-300)) if target.transform == "log" else v
+
+
+def _inverse(v: Array, transform: Transform) -> tuple[Array, Array]:
+    """Return the value and its derivative (for the standard deviation, to first order)."""
+    if transform == "logit":
+        p = 1 / (1 + np.exp(-v))
+        return p, p * (1 - p)
+    if transform == "log":
+        return np.exp(v), np.exp(v)
+    return v, np.ones_like(v)
+
+
+def _ranks(v: ArrayLike) -> Array:
+    """Return mean ranks: equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(v, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def _rank_correlation(a: Array, b: Array) -> float:
+    """Return Spearman's rank correlation; 0 where one of the two is constant."""
+    a, b = _ranks(a), _ranks(b)
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else 0.0
+
+
+def _kendall(a: Array, b: Array) -> float:
+    """Return Kendall's tau-b; 0 where one of the two is constant."""
+    A, B = np.sign(a[:, None] - a), np.sign(b[:, None] - b)
+    norm = float(np.sqrt((A**2).sum() * (B**2).sum()))
+    return float((A * B).sum()) / norm if norm > 0 else 0.0
