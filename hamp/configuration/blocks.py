@@ -100,6 +100,15 @@ class Optimisation(Block):
     momentum: float = Field(0.9, ge=0.0, lt=1.0, description="Nesterov momentum.")
     weight_decay: float = Field(5e-4, ge=0.0, description="Weight decay; not on biases and normalisation.")
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="Label smoothing (classification only).")
+    average: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Decay a step of an exponential moving average of the weights, which is then the result; 0: none.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="`bfloat16`: mixed precision, with float32 weights."
+    )
 
 
 class Pretrain(Optimisation):
@@ -149,16 +158,27 @@ class Pruning(Block):
 class Device(Block):
     """Where the pruned network will run: hardware, runtime, data type, batch size and threads."""
 
-    runtime: Literal["pytorch", "onnxruntime", "roofline"] = Field(
+    runtime: Literal["pytorch", "onnxruntime", "remote", "roofline"] = Field(
         "pytorch",
-        description="`pytorch`, `onnxruntime`, or `roofline` (a described device: nothing is measured on it).",
+        description="`pytorch`, `onnxruntime`, `remote` (ONNX Runtime on another machine, over ssh), or `roofline` "
+        "(a described device: nothing is measured on it).",
     )
     hardware: Literal["cpu", "cuda"] = Field("cpu", description="Processor on which the runtime works.")
+    data_type: Literal["float32", "float16", "bfloat16"] = Field(
+        "float32",
+        description="Type in which the network computes; for ONNX Runtime `float16` needs `provider: tensorrt`.",
+    )
     batch_size: int = Field(16, ge=1, description="Images in one inference.")
     threads: int = Field(1, ge=1, le=1024, description="Threads of one inference (CPU).")
+    cuda_graphs: bool = Field(False, description="Replay inference as one CUDA graph (`pytorch` on `cuda`).")
+    provider: Literal["cpu", "cuda", "tensorrt"] | None = Field(
+        None, description="Execution provider of ONNX Runtime; `null`: that of `hardware`."
+    )
+    host: str | None = Field(None, description="For `remote`: the name of the machine, as your ssh knows it.")
+    ssh: list[str] = Field(["ssh"], min_length=1, description="For `remote`: the ssh command and its options.")
+    python: str = Field("python3", description="For `remote`: the Python there; it needs the package onnxruntime.")
     description: str | None = Field(
-        None,
-        description="For `roofline`: name of a file in `resources/devices/`, or a path to one of your own.",
+        None, description="For `roofline`: name of a file in `resources/devices/`, or a path to one of your own."
     )
 
 
@@ -195,6 +215,11 @@ class Evaluate(Block):
     finetune_steps: int = Field(0, ge=0, description="Training steps before a candidate is judged.")
     learning_rate: float = Field(0.02, gt=0.0, description="Learning rate of those steps.")
     batch_size: int = Field(128, ge=1, description="Images a batch.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Of the search's evaluations; what is reported is always float32. `bfloat16` is faster where the "
+        "processor or GPU computes in it.",
+    )
 
 
 class Search(Block):

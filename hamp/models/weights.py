@@ -1,5 +1,6 @@
 """Reading and writing of weights. No file is unpickled."""
 
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,9 +71,14 @@ def read(path: Path) -> dict[str, Tensor]:
 def save_weights(model: nn.Module, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
     """Write the state dict as safetensors, whole or not at all; equal weights give equal bytes."""
     tensors = {key: value.detach().to("cpu").contiguous().clone() for key, value in model.state_dict().items()}
-    content = safetensors.torch.save(tensors, dict(sorted((metadata or {}).items())) or None)
-    with tables.atomic(path) as temporary:
-        temporary.write_bytes(content)
+    content = safetensors.torch.save(tensors, dict(metadata or {}) or None)
+    # The library writes metadata in the order of a hash map, another in every process.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with tables.atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(content)[end:])
 
 
 def _plain(content: dict[str, Tensor]) -> dict[str, Tensor]:

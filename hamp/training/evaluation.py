@@ -1,0 +1,40 @@
+"""The error of a network."""
+
+import torch
+from torch import nn
+
+from hamp.data.images import ImageSet
+from hamp.training.hardware import processor
+from hamp.training.tasks import Task
+
+
+def evaluate(
+    model: nn.Module,
+    images: ImageSet,
+    task: Task,
+    batch_size: int,
+    *,
+    limit: int | None = None,
+    precision: str = "float32",
+    hardware: str = "cpu",
+) -> float:
+    """Mean error of the (first `limit`) images.
+
+    Args:
+        model: left on `hardware`, in evaluation mode.
+        images: of the split to judge on.
+        task: gives the error of a batch.
+        batch_size: images at a time.
+        limit: at most this many images; None: all.
+        precision: `float32`, or `bfloat16` for mixed precision.
+        hardware: `cpu` or `cuda`.
+    """
+    device = processor(hardware)
+    model.to(device, memory_format=torch.channels_last).eval()
+    total = torch.zeros((), dtype=torch.float64)
+    chosen = images.first(limit)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        for pixels, targets in chosen.batches(batch_size):
+            outputs = model(images.normalised(pixels.to(device)))
+            total += task.error(outputs.float(), targets.to(device)).double().sum().cpu()
+    return float(total / len(chosen))

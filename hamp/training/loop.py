@@ -1,0 +1,171 @@
+"""Training by stochastic gradient descent."""
+
+import inspect
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from hamp import tables
+from hamp.configuration import blocks
+from hamp.data.images import ImageSet
+from hamp.errors import UserError
+from hamp.seeding import seed_of
+from hamp.training import checkpoints, descent
+from hamp.training.augmentation import augment
+from hamp.training.evaluation import evaluate
+from hamp.training.hardware import deterministic, processor
+from hamp.training.tasks import Task
+
+EVALUATION_BATCH = 256
+
+
+def train(
+    model: nn.Module,
+    images: ImageSet,
+    validation: ImageSet | None,
+    task: Task,
+    settings: blocks.Optimisation,
+    augmentation: blocks.Augment,
+    seed: int,
+    *,
+    name: str = "unpruned",
+    steps: int | None = None,
+    teacher: nn.Module | None = None,
+    distillation: float = 0.0,
+    temperature: float = 4.0,
+    hardware: str = "cpu",
+    checkpoint: Path | None = None,
+    progress: bool = True,
+) -> pa.Table:
+    """Train `model` in place; the history, one row an epoch (`tables.TRAINING`).
+
+    Nesterov momentum, learning rate rising linearly and then falling as a cosine to 0. The result depends on the
+    arguments and the number of threads only: also if the job is killed and run again with the same checkpoint.
+
+    Args:
+        model: any network; left on `hardware`, in evaluation mode.
+        images: of the training split.
+        validation: judged on after every epoch; None: not at all (the column is then nan).
+        task: gives loss, error and distance.
+        settings: of the optimisation.
+        augmentation: of the training images.
+        seed: of order, augmentation and dropout.
+        name: of the network, in the history and in what is shown.
+        steps: this many steps instead of `settings.epochs`.
+        teacher: whose outputs are approached; left in evaluation mode.
+        distillation: weight of the distance to the teacher's outputs; the loss has the rest.
+        temperature: softening of the outputs in that distance.
+        hardware: `cpu` or `cuda`.
+        checkpoint: where to keep what is needed to go on after an epoch; deleted at the end.
+        progress: whether to write a line an epoch to the standard error.
+    """
+    device = processor(hardware)
+    model.to(device, memory_format=torch.channels_last)
+    teachers = []
+    if teacher is not None and distillation:
+        teachers = [teacher.to(device, memory_format=torch.channels_last).eval()]
+
+    def loss_of(inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            outputs = model(inputs).float()
+            with torch.no_grad():
+                taught = [network(inputs).float() for network in teachers]
+        loss = task.loss(outputs, targets, settings.label_smoothing)
+        for other in taught:
+            loss = (1 - distillation) * loss + distillation * task.distance(outputs, other, temperature)
+        return loss
+
+    an_epoch = max(1, len(images) // settings.batch_size)
+    total = settings.epochs * an_epoch if steps is None else steps
+    epochs = math.ceil(total / an_epoch)
+    optimiser = descent.optimiser(model, settings)
+    average = descent.start(model) if settings.average else {}
+    rows: list[dict[str, Any]] = []
+    key = ""
+    if checkpoint is not None:
+        arguments = (seed, name, steps, distillation, temperature, hardware, torch.get_num_threads())
+        key = _key(model, teachers, images, [settings, augmentation], [task.name, *map(str, arguments)])
+        if (state := checkpoints.restore(checkpoint, key)) is not None:
+            model.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimiser"])
+            average = {entry: value.to(device) for entry, value in state["average"].items()}
+            rows = state["rows"]
+
+    for epoch in range(len(rows), epochs):
+        begun = time.monotonic()
+        epoch_seed = seed_of(seed, "training", epoch)
+        losses = []
+        with deterministic(epoch_seed, device):
+            model.train()
+            first = epoch * an_epoch
+            batches = _batches(images, settings.batch_size, augmentation, epoch_seed, device)
+            for step, (inputs, targets) in zip(range(first, min(first + an_epoch, total)), batches, strict=False):
+                for group in optimiser.param_groups:
+                    group["lr"] = descent.learning_rate(step, total, settings)
+                loss = loss_of(inputs, targets)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                losses.append(loss.detach())
+                if average:
+                    descent.follow(average, model, settings.average, step)
+        mean_loss = float(torch.stack(losses).mean())
+        if not math.isfinite(mean_loss):
+            raise UserError(
+                f"{name}: the loss is {mean_loss} in epoch {epoch + 1}; lower learning_rate ({settings.learning_rate})"
+            )
+        error = math.nan
+        if validation is not None:
+            with descent.averaged(model, average):
+                error = evaluate(model, validation, task, EVALUATION_BATCH, hardware=hardware)
+        rows.append({"candidate": name, "epoch": epoch + 1, "loss": mean_loss, "error_validation": error})
+        if progress:
+            print(
+                f"{name}: epoch {epoch + 1}/{epochs}, loss {mean_loss:.4f}, validation error {error:.4f}, "
+                f"{time.monotonic() - begun:.1f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        if checkpoint is not None:
+            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            checkpoints.save(checkpoint, key, {**state, "average": average, "rows": rows})
+
+    descent.replace(model, average)
+    model.eval()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return pa.Table.from_pylist(rows, tables.TRAINING)
+
+
+def _batches(
+    images: ImageSet, size: int, augmentation: blocks.Augment, seed: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass in random order: augmented, normalised, on `device`; what does not fill a batch is left out."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    usable = len(order) // size * size or len(order)
+    for positions in order[:usable].split(size):
+        pixels, targets = images.at(positions)
+        yield images.normalised(augment(pixels.to(device), augmentation, generator)), targets.to(device)
+
+
+def _key(
+    model: nn.Module,
+    teachers: list[nn.Module],
+    images: ImageSet,
+    settings: list[blocks.Block],
+    arguments: list[str],
+) -> str:
+    """Digest of all that the result depends on, this module's code included."""
+    texts = [block.model_dump_json() for block in settings] + arguments
+    texts += [str(model), inspect.getsource(sys.modules[__name__]), inspect.getsource(descent)]
+    tensors = [images.pixels, images.rows, images.targets, images.mean, images.std]
+    tensors += [value for network in (model, *teachers) for value in network.state_dict().values()]
+    return checkpoints.digest(texts, tensors)

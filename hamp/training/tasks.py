@@ -1,0 +1,77 @@
+"""Tasks: loss and error of a batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from hamp import callables
+from hamp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is trained for and judged by.
+
+    Attributes:
+        name: as in the configuration.
+        loss: from outputs, targets and label smoothing to the mean loss of the batch, a scalar.
+        error: from outputs and targets to the error of each image, in [0, 1].
+        distance: from a student's outputs, a teacher's and the temperature to the mean distance, a scalar.
+    """
+
+    name: str
+    loss: Callable[[Tensor, Tensor, float], Tensor]
+    error: Callable[[Tensor, Tensor], Tensor]
+    distance: Callable[[Tensor, Tensor, float], Tensor]
+
+
+def task(spec: str) -> Task:
+    """`classification`, or the user's own: a callable from (outputs, targets) to (mean loss, errors).
+
+    The errors are one an image, in [0, 1]. Distillation of the user's own task is by the mean squared distance of the
+    outputs.
+
+    Raises:
+        UserError: the callable cannot be loaded, or gives something else (on its first batch).
+    """
+    if spec == "classification":
+        return Task(spec, _cross_entropy, _misclassified, soft_target_distance)
+    if ":" not in spec:
+        raise UserError(f"task: '{spec}' is unknown; `classification` or `path/to/file.py:callable`")
+    function = callables.load(spec, "task")
+
+    def both(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        given = function(outputs, targets)
+        if not (isinstance(given, tuple) and len(given) == 2 and all(isinstance(value, Tensor) for value in given)):
+            raise UserError(f"task: '{spec}' must return (loss, errors), two tensors")
+        loss, errors = given
+        if loss.dim() or errors.shape != targets.shape[:1]:
+            raise UserError(
+                f"task: '{spec}' gave a loss of shape {tuple(loss.shape)} and errors of shape {tuple(errors.shape)} "
+                f"for {len(targets)} images; the loss must be a scalar, and the errors one an image"
+            )
+        return loss, errors
+
+    return Task(
+        spec,
+        lambda outputs, targets, _: both(outputs, targets)[0],
+        lambda outputs, targets: both(outputs, targets)[1],
+        lambda outputs, teacher, _: F.mse_loss(outputs, teacher),
+    )
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    return F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+
+
+def _misclassified(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs.argmax(1) != targets).float()
+
+
+def soft_target_distance(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of the softened outputs, times the squared temperature (Hinton et al., 2015)."""
+    student = F.log_softmax(outputs / temperature, 1)
+    target = F.log_softmax(teacher / temperature, 1)
+    return F.kl_div(student, target, reduction="batchmean", log_target=True) * temperature**2
