@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hamp.evolution.domain import Domain, Widths, allowed_widths, first_new, keys
-from hamp.evolution.initial import latin_hypercube, uniform_sweep
+from hamp.evolution.initial import spread, uniform_sweep
 from hamp.evolution.local_search import Objectives
-from hamp.evolution.selection import Indices, portfolio
+from hamp.evolution.scenarios import MARGIN, rays, scale_of, utilities
+from hamp.evolution.selection import Indices, greedy, portfolio
 from hamp.evolution.variation import Variation, crossover, mutate, vary
 
 Array = NDArray[np.float64]
@@ -20,15 +21,8 @@ Rng = np.random.Generator
 
 def random(domain: Domain, archive_X: Widths, n: int, rng: Rng) -> Widths:
     """Return up to ``n`` new width vectors, each group's drawn evenly in the logarithm of its width."""
-    batch = latin_free(domain, 20 * n, rng)
+    batch = spread(rng.random((20 * n, domain.groups)), domain)
     return batch[first_new(batch, set(keys(archive_X)))[:n]]
-
-
-def latin_free(domain: Domain, n: int, rng: Rng) -> Widths:
-    """Return ``n`` independent log-uniform width vectors (a Latin hypercube of one stratum)."""
-    from hamp.evolution.initial import spread
-
-    return spread(rng.random((n, domain.groups)), domain)
 
 
 def uniform(domain: Domain, archive_X: Widths, n: int) -> Widths:
@@ -56,34 +50,20 @@ def genetic(
     )
 
 
-def prescreen(
-    population_X: Widths,
-    contribution: ArrayLike,
-    archive_X: Widths,
-    archive_F: Array,
-    domain: Domain,
-    objectives: Objectives,
-    n: int,
-    rng: Rng,
-    children: int = 50,
+def screened(
+    children: Widths, origins: list[str], archive_F: Array, objectives: Objectives, n: int
 ) -> tuple[Widths, list[str]]:
-    """Return the best ``n`` of ``children * n`` offspring by the surrogate: the control without local search."""
-    from hamp.evolution.scenarios import MARGIN, rays, scale_of, utilities
-    from hamp.evolution.selection import greedy
-
-    X, origins = vary(
-        population_X, domain, children * n, rng, contribution=contribution, exclude=set(keys(archive_X))
-    )
+    """Return the ``n`` children that should add most to the archive's hypervolume by the surrogate: the control
+    without local search."""
     scale, count = scale_of(archive_F), archive_F.shape[1]
     directions, reference = rays(count, 1000), np.full(count, 1 + MARGIN)
     best = utilities(scale.normalise(archive_F), directions, reference, count).max(axis=1)
-    predicted, _ = objectives(X)
+    predicted, _ = objectives(children)
     chosen = greedy(utilities(scale.normalise(predicted), directions, reference, count), n, best)
     if len(chosen) < n:
-        rest = np.setdiff1d(np.arange(len(X)), chosen)
-        fill = portfolio(predicted[rest], n - len(chosen), scale=scale).indices
-        chosen = np.concatenate([chosen, rest[fill]])
-    return X[chosen], [origins[i] for i in chosen]
+        rest = np.setdiff1d(np.arange(len(children)), chosen)
+        chosen = np.concatenate([chosen, rest[portfolio(predicted[rest], n - len(chosen), scale=scale).indices]])
+    return children[chosen], [origins[i] for i in chosen]
 
 
 def rank_fitness(F: ArrayLike) -> Array:

@@ -7,7 +7,7 @@ from typing import Literal
 Generator = Literal[
     "memetic", "vary", "local_search", "prescreen", "genetic", "moead", "random", "uniform", "netadapt"
 ]
-Survivors = Literal["portfolio", "nsga2", "sms_emoa", "moead", "none"]
+Survivors = Literal["portfolio", "nsga2", "sms_emoa", "moead", "netadapt"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ METHODS: dict[str, Method] = {
     "nsga2": Method("genetic", "nsga2", surrogate=False),
     "sms_emoa": Method("genetic", "sms_emoa", surrogate=False),
     "moead": Method("moead", "moead", surrogate=False),
-    "random": Method("random", "none", surrogate=False),
-    "uniform": Method("uniform", "none", surrogate=False),
-    "netadapt": Method("netadapt", "none", surrogate=False),
+    "random": Method("random", "portfolio", surrogate=False),
+    "uniform": Method("uniform", "portfolio", surrogate=False),
+    "netadapt": Method("netadapt", "netadapt", surrogate=False),
 }
 
 
