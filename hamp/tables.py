@@ -58,6 +58,24 @@ MEASURED = _schema(
     ("parameters", pa.int64(), "", "parameters"),
 )
 
+LATENCY = _schema(
+    ("candidate", pa.string(), "", "digest of the widths, or `unpruned`"),
+    ("latency_ms", pa.float64(), "ms", "time of one inference: median over the rounds, drift removed"),
+    ("latency_iqr_ms", pa.float64(), "ms", "interquartile range over the rounds, drift removed"),
+    ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network, by turns in the same session"),
+)
+
+PROFILE = _schema(
+    ("kind", pa.string(), "", "`layer` (one cell of a layer's table) or `network`"),
+    ("name", pa.string(), "", "signature of the layer, or the candidate"),
+    ("in_channels", pa.int64(), "channels", "input width of the layer; elements, of an elementwise one"),
+    ("out_channels", pa.int64(), "channels", "output width of the layer"),
+    ("widths", WIDTHS, "channels", "widths of the network; empty for a layer"),
+    ("latency_ms", pa.float64(), "ms", "median over the rounds, drift removed"),
+    ("latency_iqr_ms", pa.float64(), "ms", "interquartile range over the rounds, drift removed"),
+    ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network in the same session; 0 for a layer"),
+)
+
 EVALUATED = _schema(
     ("candidate", pa.string(), "", "digest of the widths"),
     ("widths", WIDTHS, "channels", "channels kept, one integer a group"),
@@ -74,12 +92,12 @@ EVALUATED = _schema(
 SURROGATE = _schema(
     ("objective", pa.string(), "", "modelled objective"),
     ("model", pa.string(), "", "kind of model"),
-    ("chosen", pa.bool_(), "", "whether local search uses this model"),
+    ("transform", pa.string(), "", "scale in which the objective is modelled"),
     ("hyperparameters", pa.string(), "JSON", "hyperparameters found"),
     ("spearman", pa.float64(), "", "cross-validated rank correlation"),
     ("kendall", pa.float64(), "", "cross-validated rank correlation"),
-    ("rmse", pa.float64(), "", "cross-validated root mean squared error, in the model's scale"),
-    ("samples", pa.int64(), "", "evaluated candidates that it was fitted on"),
+    ("rmse", pa.float64(), "of the objective", "cross-validated root mean squared error"),
+    ("n", pa.int64(), "", "evaluated candidates that it was fitted on"),
 )
 
 TRAINING = _schema(
@@ -178,7 +196,7 @@ def read(path: Path | str, schema: pa.Schema) -> pa.Table:
         if not field.nullable and column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
             raise UserError(f"{path}: column '{field.name}', row {row}: a value is missing")
-    return table.select(schema.names).cast(schema)
+    return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
 
 
 def build(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
@@ -192,6 +210,11 @@ def build(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
             values = values.combine_chunks()
         arrays.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def concatenate(tables: list[pa.Table]) -> pa.Table:
+    """The rows of tables of one schema, one table after the other."""
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def empty(schema: pa.Schema) -> pa.Table:

@@ -1,0 +1,45 @@
+"""The runtimes. A new one is a small module here and one entry in `MODULES`.
+
+Such a module offers
+
+- `available(settings)`: raises `UserError` where the device cannot be used; imports nothing heavy.
+- `fingerprint(settings) -> dict[str, str]`: what a measured time depends on, and clocks and temperature.
+- `prepare(model, shape, settings)`: what is run on the device, from a network in eval mode and the shape
+  (channels, height, width) of one image; for a device in this process a callable that runs one inference
+  and returns when it is done.
+- `prepare_layer(layer, settings)`: the same from a `hamp.hardware.layers.Layer`.
+- `play(prepared, **plan)`: times prepared networks by turns, as `hamp.hardware.timing.play` does.
+
+`roofline` measures nothing and offers the first two only.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+from hamp.configuration.blocks import Device
+
+MODULES = {
+    "pytorch": "hamp.hardware.devices.pytorch",
+    "onnxruntime": "hamp.hardware.devices.onnxruntime",
+    "remote": "hamp.hardware.devices.remote",
+    "roofline": "hamp.hardware.devices.roofline",
+}
+
+
+def load(settings: Device) -> ModuleType:
+    """The module of the device's runtime."""
+    return import_module(MODULES[settings.runtime])
+
+
+def available(settings: Device) -> None:
+    """Check, without torch, that the device can be used.
+
+    Raises:
+        UserError: it cannot, and what to do.
+    """
+    load(settings).available(settings)
+
+
+def analytic(settings: Device) -> bool:
+    """Whether latency on the device is computed, not measured."""
+    return settings.runtime == "roofline"

@@ -1,0 +1,164 @@
+"""PyTorch, on the CPU or on CUDA.
+
+A network is timed as one would deploy it in PyTorch without a compiler: BatchNorm folded into the
+convolution before it, channels-last memory, `torch.inference_mode`, fixed threads. On CUDA, events on the
+stream time it, and `cuda_graphs` replays it as one graph.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hamp.configuration.blocks import Device
+from hamp.errors import UserError
+from hamp.hardware import timing
+from hamp.hardware.layers import Layer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+play = timing.play
+
+
+def available(settings: Device) -> None:
+    """Raise `UserError` where the hardware is absent or cannot compute in the data type; imports no torch."""
+    if settings.hardware == "cpu" and settings.data_type == "float16":
+        raise UserError("device.data_type 'float16' is for CUDA; on the CPU choose 'float32' or 'bfloat16'")
+    if settings.hardware == "cpu" and settings.cuda_graphs:
+        raise UserError("device.cuda_graphs is for device.hardware 'cuda'; it is 'cpu'")
+    if settings.hardware == "cuda":
+        require_cuda("device.hardware")
+
+
+def require_cuda(key: str) -> None:
+    """Raise `UserError`, naming `key`, where the CUDA driver or a GPU is absent."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        raise UserError(
+            f"{key} is 'cuda', but there is no CUDA driver (libcuda.so.1) here; choose 'cpu'"
+        ) from None
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        raise UserError(
+            f"{key} is 'cuda', but the CUDA driver finds no GPU here (see nvidia-smi); choose 'cpu'"
+        )
+
+
+def fingerprint(settings: Device) -> dict[str, str]:
+    """Processor or GPU model, versions, threads; clock and temperature where readable."""
+    from hamp.hardware.fingerprint import processor, versions
+
+    facts = {**processor(), **versions("torch")}
+    if settings.hardware == "cpu":
+        return {**facts, "threads": str(settings.threads)}
+    from hamp.hardware import nvidia
+
+    return {**facts, **nvidia.facts(), "cuda graphs": str(settings.cuda_graphs)}
+
+
+def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -> timing.Run:
+    """One inference of `model` on a batch of random images of `shape` (channels, height, width).
+
+    The model is copied, not changed. Threads are a setting of the whole process.
+    """
+    import torch
+
+    folded = fold_batchnorm(model)
+    return _runner(folded, torch.rand(settings.batch_size, *shape), settings)
+
+
+def prepare_layer(layer: Layer, settings: Device) -> timing.Run:
+    """One pass of a single layer, as `prepare` would run it inside a network."""
+    import torch
+
+    return _runner(module(layer), torch.rand(settings.batch_size, *layer.shape), settings)
+
+
+def module(layer: Layer) -> "nn.Module":
+    """The layer as a module with random weights."""
+    from torch import nn
+
+    family = layer.family
+    if family.kind == "elementwise":
+        return nn.ReLU()
+    if family.kind == "linear":
+        return nn.Linear(layer.in_channels, layer.out_channels)
+    return nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        family.kernel,
+        stride=family.stride,
+        padding=family.padding,
+        dilation=family.dilation,
+        groups=layer.groups,
+    )
+
+
+def fold_batchnorm(model: "nn.Module") -> "nn.Module":
+    """Copy of a model in eval mode with each BatchNorm folded into the convolution before it.
+
+    A model that `torch.fx` cannot trace (control flow that depends on data) is copied as it is.
+    """
+    from copy import deepcopy
+
+    from torch import fx
+    from torch.fx.experimental.optimization import fuse
+
+    model = deepcopy(model).eval()
+    try:
+        return fuse(model, inplace=True)
+    except (fx.proxy.TraceError, TypeError):
+        return model
+
+
+def _runner(model: "nn.Module", images: "torch.Tensor", settings: Device) -> timing.Run:
+    import torch
+
+    kind: torch.dtype = getattr(torch, settings.data_type)
+    layout: dict[str, Any] = {"memory_format": torch.channels_last} if images.dim() == 4 else {}
+    model = (
+        model.eval().requires_grad_(False).to(settings.hardware, kind).to(memory_format=torch.channels_last)
+    )
+    images = images.to(settings.hardware, kind).contiguous(**layout)
+    if settings.hardware == "cuda":
+        return _on_cuda(model, images, settings.cuda_graphs)
+    torch.set_num_threads(settings.threads)
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(images)
+
+    return run
+
+
+def _on_cuda(model: "nn.Module", images: "torch.Tensor", graphs: bool) -> Callable[[], float]:
+    import torch
+
+    def forward() -> None:
+        with torch.inference_mode():
+            model(images)
+
+    replay: Callable[[], None] = forward
+    if graphs:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                forward()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            forward()
+        replay = graph.replay
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+
+    def run() -> float:
+        start.record()
+        replay()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3
+
+    return run

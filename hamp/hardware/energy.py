@@ -1,0 +1,76 @@
+"""Energy of inference, where the device can tell: NVML for NVIDIA GPUs, RAPL for Intel and AMD processors."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hamp.configuration.blocks import Device
+from hamp.errors import UserError
+from hamp.hardware import timing
+
+RAPL = Path("/sys/class/powercap/intel-rapl:0")
+
+
+def available(settings: Device, rapl: Path = RAPL) -> None:
+    """Check that the device tells its energy.
+
+    Raises:
+        UserError: it does not, and what to do.
+    """
+    meter(settings, rapl)
+
+
+def meter(settings: Device, rapl: Path = RAPL) -> Callable[[], float]:
+    """Function that gives the energy used so far, in joules, since an arbitrary zero.
+
+    The counter is that of the whole processor package or GPU: it includes what other processes use.
+
+    Raises:
+        UserError: the device has no such counter, or it may not be read.
+    """
+    if settings.runtime not in ("pytorch", "onnxruntime"):
+        raise UserError(
+            f"objective 'energy_mj': a device of runtime '{settings.runtime}' does not tell its energy"
+        )
+    if settings.hardware == "cuda":
+        from hamp.hardware.nvidia import joules
+
+        return joules()
+    return _rapl(rapl)
+
+
+def per_inference(run: timing.Run, read: Callable[[], float], seconds: float) -> float:
+    """Energy of one inference in millijoule: mean over repeated runs of at least `seconds`."""
+    import time
+
+    timing.warm_up(run, 3, seconds / 4)
+    count, before, start = 0, read(), time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        run()
+        count += 1
+    return 1e3 * (read() - before) / count
+
+
+def _rapl(folder: Path) -> Callable[[], float]:
+    counter = folder / "energy_uj"
+    try:
+        counter.read_text()
+        span = int((folder / "max_energy_range_uj").read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"objective 'energy_mj': this processor does not tell its energy (no {counter}); remove it"
+        ) from None
+    except PermissionError:
+        raise UserError(
+            f"objective 'energy_mj': {counter} may not be read; allow it (chmod a+r, as root) or remove it"
+        ) from None
+    last, turns = int(counter.read_text()), 0
+
+    def read() -> float:
+        # The counter wraps round at `span`.
+        nonlocal last, turns
+        value = int(counter.read_text())
+        turns += value < last
+        last = value
+        return (value + turns * span) / 1e6
+
+    return read

@@ -1,0 +1,132 @@
+"""Which widths of a layer are timed, and the latency between them.
+
+Latency climbs in steps, not smoothly: kernels work on whole vectors of channels, and some fall back to slow
+code where the channels do not fill a vector. So widths that are multiples of the vector and widths that are
+not are two curves; each has points of its own, those of the second at both ends of a step, and each is
+interpolated linearly.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hamp.hardware.layers import Column, Family, Layer
+
+
+def axis(low: int, high: int, points: int, step: int) -> list[int]:
+    """At most `points` widths from `low` to `high`, ascending, both ends among them.
+
+    Args:
+        step: channels in a vector.
+    """
+    if high - low < points:
+        return list(range(low, high + 1))
+    ends = {low, high}
+    whole = [w for w in range(low, high + 1) if w % step == 0]
+    inside = {k * step + offset for k in range(high // step + 1) for offset in (1, step // 2, step - 1)}
+    partial = sorted(w for w in inside - ends if low < w < high and w % step)
+    share = min(len(set(whole) - ends), (points - 2) // 2)
+    chosen = ends | set(_spread([w for w in whole if w not in ends], share))
+    chosen |= set(_spread(partial, points - len(chosen)))
+    rest = [w for w in range(low, high + 1) if w not in chosen]
+    return sorted(chosen | set(_spread(rest, points - len(chosen))))
+
+
+def _spread(values: list[int], count: int) -> list[int]:
+    """`count` of the values, evenly spread (all, where there are fewer)."""
+    if count >= len(values):
+        return values
+    return [values[round((len(values) - 1) * (rank + 1) / (count + 1))] for rank in range(count)]
+
+
+def cells(columns: Iterable[Column], points: int, step: int) -> dict[Family, list[Layer]]:
+    """The cells of each family's table, from the extreme widths of its layers.
+
+    Args:
+        columns: layers whose arrays hold the least and the greatest width.
+        points: widths a side, at most.
+        step: channels in a vector.
+    """
+    spans: dict[Family, list[int]] = {}
+    for column in columns:
+        low_in, high_in = int(column.in_channels.min()), int(column.in_channels.max())
+        low_out, high_out = int(column.out_channels.min()), int(column.out_channels.max())
+        span = spans.setdefault(column.family, [low_in, high_in, low_out, high_out])
+        span[:] = [min(span[0], low_in), max(span[1], high_in), min(span[2], low_out), max(span[3], high_out)]
+    found = {}
+    for family, (low_in, high_in, low_out, high_out) in spans.items():
+        if family.groups == 0:
+            found[family] = [Layer(family, w, w) for w in axis(low_in, high_in, points, step)]
+        else:
+            inputs, outputs = axis(low_in, high_in, points, step), axis(low_out, high_out, points, step)
+            group = family.groups
+            inputs = [w for w in inputs if w % group == 0] or [high_in]
+            outputs = [w for w in outputs if w % group == 0] or [high_out]
+            found[family] = [Layer(family, i, o) for i in inputs for o in outputs]
+    return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """Latency of one family over a grid: `values` is (inputs, outputs), in ms.
+
+    A depthwise family has one output, and its inputs are its widths.
+    """
+
+    inputs: np.ndarray
+    outputs: np.ndarray
+    values: np.ndarray
+    step: int
+
+    def __call__(self, column: Column) -> np.ndarray:
+        """Latency of a layer, (n,), in ms."""
+        rows = weights(self.inputs, column.in_channels, self.step)
+        if len(self.outputs) == 1:
+            return np.asarray(rows @ self.values[:, 0])
+        return np.einsum(
+            "ni,ij,nj->n", rows, self.values, weights(self.outputs, column.out_channels, self.step)
+        )
+
+
+def table(rows: Mapping[tuple[int, int], float], depthwise: bool, step: int) -> Table:
+    """Table of one family from latencies by (input, output) channels."""
+    if depthwise:
+        inputs = np.array(sorted({i for i, _ in rows}))
+        return Table(inputs, np.array([0]), np.array([[rows[w, w]] for w in inputs]), step)
+    inputs, outputs = (np.array(sorted({key[side] for key in rows})) for side in (0, 1))
+    return Table(inputs, outputs, np.array([[rows[i, o] for o in outputs] for i in inputs]), step)
+
+
+def weights(points: np.ndarray, queries: np.ndarray, step: int) -> np.ndarray:
+    """Matrix (n, points) that interpolates between the points of the query's own curve.
+
+    A query beyond the points of its curve, or on a curve with no points, is interpolated between all points.
+    """
+    result = np.zeros((len(queries), len(points)))
+    everything = np.arange(len(points))
+    exact = np.isin(queries, points)
+    for whole in (True, False):
+        members = everything[(points % step == 0) == whole]
+        mine = ((queries % step == 0) == whole) & ~exact
+        covered = mine & False
+        if len(members) >= 2:
+            covered = mine & (queries >= points[members[0]]) & (queries <= points[members[-1]])
+            result[covered] = _linear(points, members, queries[covered])
+        result[mine & ~covered] = _linear(points, everything, queries[mine & ~covered])
+    result[exact] = _linear(points, everything, queries[exact])
+    return result
+
+
+def _linear(points: np.ndarray, members: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    result = np.zeros((len(queries), len(points)))
+    if len(members) == 1:
+        result[:, members[0]] = 1.0
+        return result
+    own = points[members]
+    right = np.clip(np.searchsorted(own, queries), 1, len(own) - 1)
+    share = np.clip((queries - own[right - 1]) / (own[right] - own[right - 1]), 0.0, 1.0)
+    rows = np.arange(len(queries))
+    result[rows, members[right - 1]] = 1.0 - share
+    result[rows, members[right]] += share
+    return result

@@ -1,0 +1,107 @@
+"""Measuring latency: networks by turns with the unpruned one, and what the numbers are worth."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hamp import tables
+from hamp.candidates import UNPRUNED
+from hamp.configuration.blocks import Device, Measure
+from hamp.errors import UserError
+from hamp.hardware import fingerprint
+from hamp.hardware.devices import analytic, load
+
+# Tukey's outer fence: a duration beyond it is no ordinary scatter.
+OUTLIER = 3.0
+# Interquartile range of the unpruned network, as a share of its median, above which a machine is called busy.
+BUSY = 0.25
+
+
+def measure(
+    networks: Mapping[str, Any],
+    device: Device,
+    settings: Measure,
+    *,
+    seed: int,
+    reference: str = UNPRUNED,
+    say: bool = True,
+) -> pa.Table:
+    """Latency of prepared networks (`devices.load(device).prepare`), one row each, by `tables.LATENCY`.
+
+    Each duration is divided by that of the unpruned network right beside it; `latency_ms` is the median of
+    these ratios times the median of the unpruned network: `latency_ms / baseline_latency_ms` sees no drift.
+    The device's fingerprint is in the table's metadata. Outliers, a busy machine and a budget that left fewer
+    rounds than wanted are told on stderr, in one line.
+
+    Raises:
+        UserError: the reference is not among the networks, or nothing can be measured on the device.
+    """
+    if reference not in networks:
+        raise UserError(
+            f"measuring needs the network '{reference}' to compare with; got {', '.join(networks)}"
+        )
+    if analytic(device):
+        raise UserError(f"nothing is measured on a described device; runtime '{device.runtime}' predicts")
+    played = load(device).play(
+        networks,
+        reference=reference,
+        rounds=settings.rounds,
+        warmup=settings.warmup,
+        seconds=settings.seconds,
+        seed=seed,
+    )
+    facts = {**fingerprint.take(device), **played.get("fingerprint", {})}
+    if say:
+        for line in remarks(played, reference):
+            print(line, file=sys.stderr)
+    return fingerprint.attach(summary(played, reference), facts)
+
+
+def summary(played: Mapping[str, Any], reference: str) -> pa.Table:
+    """`tables.LATENCY` from played rounds (`timing.play`)."""
+    baseline = float(np.median(played["times"][reference]))
+    rows = []
+    for name in played["times"]:
+        ratios = ratios_of(played, name, reference)
+        low, middle, high = np.percentile(ratios, [25, 50, 75])
+        rows.append((name, 1e3 * baseline * middle, 1e3 * baseline * (high - low), 1e3 * baseline))
+    columns = dict(zip(tables.LATENCY.names, zip(*rows, strict=True), strict=True))
+    return tables.build(tables.LATENCY, columns)
+
+
+def ratios_of(played: Mapping[str, Any], name: str, reference: str) -> np.ndarray:
+    """Durations of one network over the reference's beside them (for the reference: over its median)."""
+    times = np.asarray(played["times"][name])
+    if name == reference:
+        return times / np.median(times)
+    return times / np.asarray(played["references"][name])
+
+
+def remarks(played: Mapping[str, Any], reference: str) -> list[str]:
+    """What a reader of the times must know: a busy machine, outliers, fewer rounds than wanted."""
+    times = np.asarray(played["times"][reference])
+    low, middle, high = np.percentile(times, [25, 50, 75])
+    told = []
+    if (high - low) / middle > BUSY:
+        told.append(
+            f"the machine is busy or its clock unsteady: the unpruned network took {1e3 * low:.3g} to "
+            f"{1e3 * high:.3g} ms (quartiles)"
+        )
+    share = np.mean(
+        np.concatenate([_outliers(ratios_of(played, name, reference)) for name in played["times"]])
+    )
+    if share > 0.02:
+        told.append(f"{share:.0%} of the durations are outliers (medians do not see them)")
+    if played["rounds"] < played["wanted"]:
+        told.append(
+            f"the time budget allowed {played['rounds']} of {played['wanted']} rounds (measure.seconds)"
+        )
+    return ["measuring: " + "; ".join(told)] if told else []
+
+
+def _outliers(values: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(values, [25, 75])
+    return values > high + OUTLIER * (high - low)

@@ -1,0 +1,42 @@
+"""What NVIDIA's management library tells of a GPU: model, clock, temperature, energy."""
+
+from collections.abc import Callable
+
+import pynvml
+
+from hamp.errors import UserError
+
+
+def facts() -> dict[str, str]:
+    """Model, driver, clock and temperature of the first GPU; empty where there is none."""
+    try:
+        handle = _handle()
+        return {
+            "gpu": str(pynvml.nvmlDeviceGetName(handle)),
+            "driver": str(pynvml.nvmlSystemGetDriverVersion()),
+            "clock": f"{pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)} MHz",
+            "temperature": f"{pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)} C",
+        }
+    except pynvml.NVMLError:
+        return {}
+
+
+def joules() -> Callable[[], float]:
+    """Function that gives the energy that the first GPU used since its driver was loaded, in joules.
+
+    Raises:
+        UserError: there is no GPU, or it does not tell (GPUs before the Volta generation do not).
+    """
+    try:
+        handle = _handle()
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except pynvml.NVMLError as error:
+        raise UserError(
+            f"objective 'energy_mj': the GPU does not tell its energy ({error}); remove it"
+        ) from None
+    return lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+
+
+def _handle() -> object:
+    pynvml.nvmlInit()
+    return pynvml.nvmlDeviceGetHandleByIndex(0)

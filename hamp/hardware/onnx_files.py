@@ -1,0 +1,86 @@
+"""Networks and single layers as ONNX files in memory, of one batch size, as ONNX Runtime is given them to time."""
+
+import io
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+from hamp.hardware.layers import Layer
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+OPSET = 17
+# Value of the weights of a layer that is only timed; any normal number does.
+WEIGHT = 0.01
+
+
+def network(model: "nn.Module", shape: tuple[int, int, int], batch_size: int) -> bytes:
+    """The network as an ONNX file for a fixed batch of images of `shape` (channels, height, width).
+
+    The older exporter of PyTorch writes it: after ONNX Runtime's own optimisation the graphs are the same, and it
+    takes a tenth of the time of the newer one, of which there would be one call a candidate.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        example = torch.rand(batch_size, *shape)
+        torch.onnx.export(
+            model.eval(), (example,), buffer, dynamo=False, opset_version=OPSET, input_names=["image"]
+        )
+    return buffer.getvalue()
+
+
+def layer(cell: Layer, batch_size: int) -> bytes:
+    """One layer as an ONNX file of some hundred bytes: its weights are written as one repeated number."""
+    from onnx import TensorProto, helper
+
+    family = cell.family
+    shape = [batch_size, *cell.shape]
+    source = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
+    target = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
+    if family.kind == "elementwise":
+        nodes, initial = [helper.make_node("Relu", ["input"], ["output"])], []
+    elif family.kind == "linear":
+        nodes, initial = _weights([cell.out_channels, cell.in_channels], cell.out_channels)
+        nodes.append(helper.make_node("Gemm", ["input", "weight", "bias"], ["output"], transB=1))
+    else:
+        nodes, initial = _weights(
+            [cell.out_channels, cell.in_channels // cell.groups, *family.kernel], cell.out_channels
+        )
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                ["input", "weight", "bias"],
+                ["output"],
+                kernel_shape=family.kernel,
+                strides=family.stride,
+                pads=family.padding * 2,
+                dilations=family.dilation,
+                group=cell.groups,
+            )
+        )
+    graph = helper.make_graph(nodes, "layer", [source], [target], initial)
+    return bytes(_model(graph).SerializeToString())
+
+
+def _model(graph: "onnx.GraphProto") -> "onnx.ModelProto":
+    from onnx import helper
+
+    # The interface version of this opset: newer ones are refused by runtimes of some years ago.
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+
+
+def _weights(shape: list[int], channels: int) -> tuple[list["onnx.NodeProto"], list["onnx.TensorProto"]]:
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1], [WEIGHT])
+    initial, nodes = [], []
+    for name, dims in (("weight", shape), ("bias", [channels])):
+        initial.append(helper.make_tensor(f"{name} shape", TensorProto.INT64, [len(dims)], dims))
+        nodes.append(helper.make_node("ConstantOfShape", [f"{name} shape"], [name], value=value))
+    return nodes, initial

@@ -1,0 +1,187 @@
+"""Latency of a pruned network from the profile of a device. NumPy only: light stages call it.
+
+Features are the latencies of a network's layers, interpolated in their tables; the elements that its layers
+without weights move; and a constant. The whole networks that were timed say how much each feature weighs:
+first one common factor and a constant (layers in a network run a little slower or faster than alone), then a
+factor of each layer's own, as far as leave-one-out errors speak for it (ridge regression). So every measured
+candidate sharpens it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hamp import tables
+from hamp.configuration.blocks import Device
+from hamp.errors import UserError
+from hamp.hardware import fingerprint, grid, layers
+from hamp.hardware.devices import roofline
+
+DEVICE = b"device"
+STEP = b"step"
+# Strength of the pull of the layers' factors to the common one; infinity: no factors of their own.
+RIDGE = (1e-3, 1e-2, 1e-1, 1.0, 10.0, np.inf)
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+
+
+def predict(
+    profile: pa.Table, space: Any, widths: np.ndarray, measured: Sequence[pa.Table] = ()
+) -> np.ndarray:
+    """Latency in ms of pruned networks, (n,); see `predictor`."""
+    return predictor(profile, space, measured)(widths)
+
+
+def predictor(profile: pa.Table, space: Any, measured: Sequence[pa.Table] = ()) -> Predictor:
+    """Function from widths (n, groups) to the latency of one inference (a batch), (n,), in ms.
+
+    Args:
+        profile: by `tables.PROFILE`.
+        space: `hamp.pruning.space.Space`.
+        measured: candidates timed since, with columns `widths`, `latency_ms`, `baseline_latency_ms`; their
+            ratio to the unpruned network counts, so that sessions at another clock fit in.
+
+    Raises:
+        UserError: the profile belongs to another network, or `measured` to an unlike device.
+    """
+    device = device_of(profile)
+    if device.runtime == "roofline":
+        return lambda widths: roofline.latency_ms(device, space, widths)
+    features = layer_latencies(profile, space)
+    widths, ratios = observations(profile, measured)
+    baseline = baseline_of(profile)
+    factors = fit(features(widths), ratios * baseline)
+    return lambda queries: np.asarray(features(np.asarray(queries)) @ factors)
+
+
+def device_of(profile: pa.Table) -> Device:
+    """The device that a profile describes."""
+    return Device.model_validate_json(_metadata(profile, DEVICE))
+
+
+def baseline_of(profile: pa.Table) -> float:
+    """Latency of the unpruned network, in ms."""
+    networks = _rows(profile, "network")
+    return float(networks["baseline_latency_ms"][0].as_py())
+
+
+def layer_latencies(profile: pa.Table, space: Any) -> Predictor:
+    """Function from widths (n, groups) to the features (n, layers + 2), in ms."""
+    step = int(_metadata(profile, STEP))
+    by_name: dict[str, dict[tuple[int, int], float]] = {}
+    for row in _rows(profile, "layer").to_pylist():
+        by_name.setdefault(row["name"], {})[row["in_channels"], row["out_channels"]] = row["latency_ms"]
+    element_ms = _slope(by_name[layers.ELEMENTWISE.signature])
+    built: dict[str, grid.Table] = {}
+
+    def table_of(column: layers.Column) -> grid.Table:
+        name = column.family.signature
+        if name not in by_name:
+            raise UserError(
+                f"the profile lacks layer '{name}' ({column.name}): of another network; profile again"
+            )
+        if name not in built:
+            built[name] = grid.table(by_name[name], column.family.groups == 0, step)
+        return built[name]
+
+    def features(widths: np.ndarray) -> np.ndarray:
+        found, cheap = layers.columns(space, widths)
+        parts = [table_of(column)(column) for column in found]
+        return np.column_stack([*parts, cheap * element_ms, np.ones(len(cheap))])
+
+    return features
+
+
+def observations(profile: pa.Table, measured: Sequence[pa.Table] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Widths (n, groups) of the whole networks timed, and their latency over the unpruned one's, (n,)."""
+    networks = _rows(profile, "network")
+    for table in measured:
+        fingerprint.check(
+            fingerprint.of(profile), fingerprint.of(table), ("the profile", "the measured candidates")
+        )
+    sources = [networks, *measured]
+    widths = np.concatenate([tables.matrix(table) for table in sources if len(table)])
+    pairs = [tables.columns(table, ["latency_ms", "baseline_latency_ms"]) for table in sources if len(table)]
+    latency, baseline = np.concatenate(pairs).T
+    return widths, latency / baseline
+
+
+def fit(features: np.ndarray, latency: np.ndarray) -> np.ndarray:
+    """Factors (f,) of the features (n, f), the last of which is the constant; relative errors count.
+
+    First `latency = scale * sum + constant`, neither negative; then each layer's factor moves from the scale
+    by ridge regression, whose strength has the least leave-one-out error (Allen's PRESS).
+    """
+    rows = features / latency[:, None]
+    total = rows[:, :-1].sum(axis=1)
+    scale, constant = _two(total, rows[:, -1])
+    common = np.full(features.shape[1], scale)
+    common[-1] = constant
+    residual = 1.0 - rows @ common
+    shares = rows * np.where(common > 0, common, scale)
+    best, moves = np.inf, np.zeros(features.shape[1])
+    gram = shares @ shares.T
+    for strength in RIDGE:
+        hat = np.zeros_like(gram)
+        if np.isfinite(strength):
+            hat = np.linalg.solve(gram + strength * np.eye(len(gram)), gram).T
+        left_out = (residual - hat @ residual) / (1.0 - np.diag(hat))
+        error = float(np.mean(left_out**2))
+        if error < best:
+            best = error
+            moves = (
+                shares.T @ np.linalg.solve(gram + strength * np.eye(len(gram)), residual)
+                if hat.any()
+                else moves * 0
+            )
+    moves = np.maximum(moves, -0.9)
+    return common + moves * np.where(common > 0, common, scale)
+
+
+def efficient_widths(profile: pa.Table, space: Any, measured: Sequence[pa.Table] = ()) -> list[np.ndarray]:
+    """For each group the allowed widths that no wider width beats in latency, all other groups whole."""
+    latency = predictor(profile, space, measured)
+    full = np.asarray(space.channels)
+    found = []
+    for group in range(len(full)):
+        allowed = allowed_widths(space, group)
+        widths = np.repeat(full[None, :], len(allowed), axis=0).astype(np.int32)
+        widths[:, group] = allowed
+        times = latency(widths)
+        wider = np.append(np.minimum.accumulate(times[::-1])[::-1][1:], np.inf)
+        found.append(allowed[times < wider])
+    return found
+
+
+def allowed_widths(space: Any, group: int) -> np.ndarray:
+    """Widths that a group may have, ascending: multiples from the minimum on, and the full width."""
+    low, high, multiple = (int(values[group]) for values in (space.minimum, space.channels, space.multiple))
+    first = -(-low // multiple) * multiple
+    return np.union1d(np.arange(first, high + 1, multiple), [high]).astype(np.int32)
+
+
+def _two(total: np.ndarray, ones: np.ndarray) -> tuple[float, float]:
+    """Non-negative least squares of 1 on two columns."""
+    both, *_ = np.linalg.lstsq(np.column_stack([total, ones]), np.ones(len(total)), rcond=None)
+    if both.min() >= 0:
+        return float(both[0]), float(both[1])
+    return float(total.sum() / (total @ total)), 0.0
+
+
+def _slope(rows: dict[tuple[int, int], float]) -> float:
+    """Latency of one more element in an elementwise layer, in ms."""
+    elements = [float(size) for size, _ in rows]
+    return max(float(np.polyfit(elements, list(rows.values()), 1)[0]), 0.0)
+
+
+def _rows(profile: pa.Table, kind: str) -> pa.Table:
+    return profile.filter(pa.compute.equal(profile["kind"], kind))
+
+
+def _metadata(profile: pa.Table, key: bytes) -> str:
+    text = (profile.schema.metadata or {}).get(key)
+    if text is None:
+        raise UserError(f"the profile lacks '{key.decode()}' in its metadata; run the profile stage again")
+    return str(text.decode())

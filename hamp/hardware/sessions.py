@@ -1,0 +1,49 @@
+"""Inference with ONNX Runtime, timed. NumPy, ONNX Runtime and `timing` only: a remote device runs this file too."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+def runner(model: bytes, provider: str, threads: int, half: bool = False) -> Callable[[], None]:
+    """One inference of an ONNX file on random images, input and output staying where the provider computes.
+
+    Raises:
+        RuntimeError: the provider does not run here.
+    """
+    name = PROVIDERS[provider]
+    if name not in onnxruntime.get_available_providers():
+        raise RuntimeError(
+            f"ONNX Runtime here has no {name}; it has {', '.join(onnxruntime.get_available_providers())}"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    arguments: dict[str, Any] = {"trt_fp16_enable": half} if provider == "tensorrt" else {}
+    session = onnxruntime.InferenceSession(model, options, providers=[(name, arguments)])
+    if name not in session.get_providers():
+        raise RuntimeError(
+            f"ONNX Runtime could not start {name}; it fell back to {session.get_providers()[0]}"
+        )
+    place = "cpu" if provider == "cpu" else "cuda"
+    source = session.get_inputs()[0]
+    images = np.random.default_rng(0).random(source.shape, dtype=np.float32)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(source.name, onnxruntime.OrtValue.ortvalue_from_numpy(images, place, 0))
+    for output in session.get_outputs():
+        binding.bind_output(output.name, place, 0)
+
+    def run() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return run
