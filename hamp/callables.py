@@ -69,7 +69,8 @@ def _module_at(path: Path) -> ModuleType:
     if module is not None and module.__file__ == str(path.resolve()):
         return module
     found = importlib.util.spec_from_file_location(name, path.resolve())
-    assert found is not None and found.loader is not None
+    assert found is not None
+    assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module
     try:

@@ -196,7 +196,7 @@ def read(path: Path | str, schema: pa.Schema) -> pa.Table:
         if not field.nullable and column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
             raise UserError(f"{path}: column '{field.name}', row {row}: a value is missing")
-    return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
+    return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata or None))
 
 
 def build(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:

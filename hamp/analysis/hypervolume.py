@@ -13,7 +13,7 @@ def hypervolume(F: ArrayLike, reference: ArrayLike) -> float:
     Vectors that aren't better than the reference in every objective count nothing (Zitzler and Thiele, 1999).
     """
     F, reference = np.asarray(F, dtype=float), np.asarray(reference, dtype=float)
-    inside = F[(F < reference).all(axis=1)] if len(F) else F
+    inside = F[(reference > F).all(axis=1)] if len(F) else F
     if len(inside) == 0:
         return 0.0
     return float(moocore.hypervolume(inside, ref=reference))

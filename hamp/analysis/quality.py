@@ -22,7 +22,7 @@ def coverage(A: ArrayLike, B: ArrayLike) -> float:
     A, B = np.asarray(A, dtype=float), np.asarray(B, dtype=float)
     if len(B) == 0:
         raise ValueError("coverage needs at least one vector to be covered")
-    return float(np.mean([bool((A <= b).all(axis=1).any()) for b in B]))
+    return float(np.mean([bool((b >= A).all(axis=1).any()) for b in B]))
 
 
 def attainment(

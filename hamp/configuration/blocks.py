@@ -133,11 +133,8 @@ class Finetune(Optimisation):
 
 
 class Pruning(Block):
-    """What may be removed, and in which order."""
+    """What may be removed."""
 
-    importance: Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "random"] = Field(
-        "l1", description="Score by which the channels of a group are ranked; the lowest go first."
-    )
     channel_multiple: int = Field(1, ge=1, description="Widths are multiples of this (or the full width).")
     minimum_fraction: float = Field(
         0.1, gt=0.0, le=1.0, description="Least share of its channels that a group keeps."
@@ -148,10 +145,6 @@ class Pruning(Block):
     keep_first: bool = Field(True, description="Leave the output of the first convolution whole.")
     branch_removal: bool = Field(
         False, description="A group inside a residual branch may go to width 0, which removes the branch."
-    )
-    groups: Literal["all", "inner"] = Field(
-        "all",
-        description="`all` groups, or only those `inner` to a residual branch (or to a chain of layers).",
     )
 
 
@@ -262,6 +255,9 @@ class Config(Block):
     threads: int = Field(1, ge=1, le=1024, description="Threads of one training or evaluation job.")
     shards: int = Field(
         2, ge=1, le=10_000, description="Jobs among which the candidates of a generation are shared out."
+    )
+    importance: Literal["l1", "l2", "bn_scale", "fpgm", "taylor", "random"] = Field(
+        "l1", description="Score by which the channels of a group are ranked; the lowest go first."
     )
     data: Data = Field(default_factory=Data, description="Images.")
     augment: Augment = Field(default_factory=Augment, description="Augmentation of training images.")

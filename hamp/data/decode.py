@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,33 +16,30 @@ Encoded = bytes | Path
 
 def channels_of(encoded: Encoded) -> int:
     """1 for a grey image, else 3; only the header is read."""
-    with _opened(encoded, str(encoded)[:80]) as image:
+    with _opened(encoded, str(encoded) if isinstance(encoded, Path) else "the first image") as image:
         return 1 if image.mode in ("L", "1", "I", "I;16") else 3
 
 
-def decode(
-    encoded: Iterable[Encoded], size: int, channels: int, where: Callable[[int], str] = str
-) -> np.ndarray:
+def decode(encoded: Iterable[Encoded], size: int, channels: int, names: Iterable[str]) -> np.ndarray:
     """Decode images in threads: uint8 (n, channels, size, size).
 
-    The shorter side is scaled to `size` and the centre is taken; `where` names the i-th image in an error.
+    The shorter side is scaled to `size` and the centre is taken; `names` are those of the images in an error.
 
     Raises:
         UserError: an image cannot be decoded.
     """
     mode = "L" if channels == 1 else "RGB"
 
-    def one(item: tuple[int, Encoded]) -> np.ndarray:
-        position, content = item
-        with _opened(content, where(position)) as image:
+    def one(content: Encoded, name: str) -> np.ndarray:
+        with _opened(content, name) as image:
             try:
                 return np.asarray(_fit(image.convert(mode), size))
             except OSError as error:
-                raise UserError(f"{where(position)}: the image is damaged ({error})") from None
+                raise UserError(f"{name}: the image is damaged ({error})") from None
 
     # Pillow releases the interpreter's lock while it decodes and resizes.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        decoded = list(pool.map(one, enumerate(encoded)))
+        decoded = list(pool.map(one, encoded, names))
     stacked = np.stack(decoded)
     return stacked[:, None] if channels == 1 else np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
 
@@ -66,8 +63,8 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def _opened(encoded: Encoded, where: str) -> Image.Image:
+def _opened(encoded: Encoded, name: str) -> Image.Image:
     try:
         return Image.open(encoded if isinstance(encoded, Path) else io.BytesIO(encoded))
     except (UnidentifiedImageError, OSError, TypeError) as error:
-        raise UserError(f"{where}: not an image that Pillow can read ({error})") from None
+        raise UserError(f"{name}: not an image that Pillow can read ({error})") from None

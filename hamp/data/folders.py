@@ -25,7 +25,7 @@ def describe(settings: blocks.Data) -> Description:
 
 
 def load(settings: blocks.Data) -> Source:
-    """Images of `root/train`, followed by those of `root/test` or `root/val`; without such folders, of `root`."""
+    """Images of `root/train`, then of `root/test` or `root/val`; without such folders, of `root`."""
     description = describe(settings)
     train, test = _folders(settings)
     return from_folders(train, test, description.classes, description.channels, settings.image_size)
@@ -52,7 +52,7 @@ def from_folders(train: Path, test: Path | None, classes: tuple[str, ...], chann
 
         for start in range(0, len(rows), length):
             chosen = [paths[row] for row in rows[start : start + length]]
-            yield decode(chosen, size, channels, lambda i, chosen=chosen: str(chosen[i]))
+            yield decode(chosen, size, channels, [str(path) for path in chosen])
 
     return Source(np.array(targets, np.int64), classes, channels, len(paths) - n_train, chunks)
 

@@ -78,7 +78,7 @@ def open_split(images: Path | str, splits: Path | str, split: str) -> ImageSet:
         raise UserError(f"{images}: not a file of the data stage ({error}); delete it and run again") from None
     if len(table) != len(pixels):
         raise UserError(
-            f"{splits} has {len(table)} rows, but {images} has {len(pixels)} images; delete both and run again"
+            f"{splits} has {len(table)} rows, but {images} has {len(pixels)} images; delete both, run again"
         )
     rows = torch.tensor([row for row, name in enumerate(table["split"].to_pylist()) if name == split])
     if not len(rows):

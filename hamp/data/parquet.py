@@ -14,7 +14,7 @@ from hamp.errors import UserError
 
 
 def describe(settings: blocks.Data) -> Description:
-    """Classes from the file's metadata `classes` (comma-separated), else counted; channels of the first image."""
+    """Classes from the metadata `classes` (comma-separated), else counted; channels of the first image."""
     from hamp.data.decode import channels_of
 
     path, *_ = _paths(settings)
@@ -43,12 +43,8 @@ def load(settings: blocks.Data) -> Source:
                 wanted = rows[low:high] - start
                 if len(wanted):
                     encoded = _encoded(batch["image"].take(pa.array(wanted - position)), path)
-                    yield decode(
-                        encoded,
-                        settings.image_size,
-                        description.channels,
-                        lambda i, path=path, wanted=wanted: f"{path}: column 'image', row {wanted[i]}",
-                    )
+                    names = [f"{path}: column 'image', row {row}" for row in wanted]
+                    yield decode(encoded, settings.image_size, description.channels, names)
                 position += len(batch)
 
     n_test = len(targets[1]) if len(targets) > 1 else 0

@@ -2,7 +2,8 @@
 
 The file is in the safetensors format, with the tensors `mean` and `std` (float32, one a channel), `targets`
 (int64 or float32, one a row) and `images` (uint8, n x channels x size x size). Row i of the splits' table is
-image i of the file. It is written chunk by chunk, because the safetensors library writes only what is in memory.
+image i of the file. It is written chunk by chunk, because the safetensors library writes only what is in
+memory.
 """
 
 import json
@@ -16,6 +17,7 @@ from hamp.configuration import blocks
 from hamp.data import sources
 from hamp.data.source import Source
 from hamp.data.split import split
+from hamp.digest import file_digest
 from hamp.errors import UserError
 
 TYPES = {"uint8": "U8", "int64": "I64", "float32": "F32"}
@@ -25,7 +27,8 @@ def prepare(settings: blocks.Data, seed: int, images: Path, splits: Path) -> Non
     """Write the images and the table of splits (`tables.SPLITS`), each whole or not at all.
 
     Raises:
-        UserError: see `hamp.data.sources.load` and `hamp.data.split.split`; or the normalisation does not fit.
+        UserError: see `hamp.data.sources.load` and `hamp.data.split.split`; or the normalisation does not
+            fit.
     """
     source = sources.load(settings)
     for name in ("mean", "std"):
@@ -36,11 +39,12 @@ def prepare(settings: blocks.Data, seed: int, images: Path, splits: Path) -> Non
     index = table["index"].to_numpy()
     is_train = np.array(table["split"].to_pylist()) == "train"
     write(source, index, is_train, settings, images)
-    tables.write(table, splits)
+    # With the digest a change of the images shows in this small file.
+    tables.write(table, splits, {"images": file_digest(images)})
 
 
 def write(source: Source, index: np.ndarray, is_train: np.ndarray, settings: blocks.Data, path: Path) -> None:
-    """Write the images of the rows `index`; mean and standard deviation, where not set, are the training images'."""
+    """Write the images of the rows `index`; mean and deviation, where not set, are the training images'."""
     size = settings.image_size
     targets = np.ascontiguousarray(source.targets[index])
     header, start = _header(source, targets, (len(index), source.channels, size, size))

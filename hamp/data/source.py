@@ -33,9 +33,7 @@ class Source:
     chunks: Callable[[np.ndarray], Iterator[np.ndarray]]
 
 
-def from_arrays(
-    images: np.ndarray, targets: np.ndarray, classes: tuple[str, ...], n_test: int, size: int
-) -> Source:
+def from_arrays(images: np.ndarray, targets: np.ndarray, classes: tuple[str, ...], n_test: int, size: int) -> Source:
     """A source of images held in memory as uint8 (n, channels, height, width)."""
     from hamp.data.decode import resize
 

@@ -33,7 +33,8 @@ def load(settings: blocks.Data) -> Source:
     """The data set that the settings name.
 
     Raises:
-        UserError: the source is unknown, its files are not there, or the user's own code gives something else.
+        UserError: the source is unknown, its files are not there, or the user's own code gives something
+            else.
     """
     return _own(settings) if ":" in settings.source else _named(settings)[1](settings)
 
@@ -43,7 +44,7 @@ def _named(settings: blocks.Data) -> tuple[Describe, Load]:
         "digits": (lambda _: Description(DIGITS, 1), _digits),
         "parquet": (parquet.describe, parquet.load),
         "image_folder": (folders.describe, folders.load),
-        **{name: (vision.describe, vision.load) for name in vision.DATA_SETS},
+        **dict.fromkeys(vision.DATA_SETS, (vision.describe, vision.load)),
         "imagenet": (vision.describe_imagenet, vision.load_imagenet),
     }
     if settings.source not in sources:

@@ -47,9 +47,7 @@ def split(source: Source, settings: blocks.Data, seed: int) -> pa.Table:
     return tables.build(tables.SPLITS, columns)
 
 
-def _drawn(
-    rows: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(rows: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """`count` of the rows, each class within one of its share, and the others; both in increasing order.
 
     Systematic sampling: the rows are shuffled within their class, and every (n / count)-th is taken.

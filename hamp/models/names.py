@@ -8,7 +8,12 @@ from hamp.configuration import blocks
 from hamp.errors import UserError
 
 CIFAR_DEPTHS = (20, 32, 44, 56, 110)
-BUILT_IN = ("resnet_small", *(f"resnet{depth}" for depth in CIFAR_DEPTHS), "vgg16_bn_small", "mobilenet_v1_small")
+BUILT_IN = (
+    "resnet_small",
+    *(f"resnet{depth}" for depth in CIFAR_DEPTHS),
+    "vgg16_bn_small",
+    "mobilenet_v1_small",
+)
 TORCHVISION = "torchvision:"
 SUFFIXES = (".safetensors", ".pt", ".pth", ".th")
 

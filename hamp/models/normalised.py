@@ -17,4 +17,5 @@ class Normalised(nn.Module):
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The outputs of `model`."""
         return self.model((x - self.mean) / self.std)

@@ -16,11 +16,12 @@ class Plain(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of images."""
         return self.classifier(self.pool(self.features(x)).flatten(1))
 
 
 def vgg16_bn_small(classes: int, channels: int, width: float = 1.0) -> Plain:
-    """VGG-16 with batch normalisation and one linear layer (Simonyan and Zisserman, 2015, configuration D)."""
+    """VGG-16 with BatchNorm and one linear layer (Simonyan and Zisserman, 2015, configuration D)."""
     layers: list[nn.Module] = []
     before = channels
     for stage, (count, full) in enumerate(((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))):
@@ -33,7 +34,7 @@ def vgg16_bn_small(classes: int, channels: int, width: float = 1.0) -> Plain:
 
 
 def mobilenet_v1_small(classes: int, channels: int, width: float = 1.0) -> Plain:
-    """MobileNet (Howard et al., 2017, table 1) with the first two strides left out, for images of 32 pixels."""
+    """MobileNet (Howard et al., 2017, table 1) without its first two strides, for images of 32 pixels."""
     before = round(32 * width)
     layers = _convolution(channels, before, 3)
     strides_and_widths = (

@@ -1,8 +1,11 @@
-"""Residual networks for small images (He et al., Deep Residual Learning for Image Recognition, 2016, section 4.2).
+"""Residual networks for small images (He et al., Deep Residual Learning for Image Recognition, 2016,
+section 4.2).
 
-Shortcuts have no parameters: they take every second pixel and pad with channels of zeros (option A). The names in the
-state dict are those of the widely used checkpoints of akamaster/pytorch_resnet_cifar10.
+Shortcuts have no parameters: they take every second pixel and pad with channels of zeros (option A). The
+names in the state dict are those of the widely used checkpoints of akamaster/pytorch_resnet_cifar10.
 """
+
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +19,7 @@ class ZeroPadShortcut(nn.Module):
         self.before, self.after, self.stride = before, after, stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features with more channels and fewer pixels."""
         x = x[:, :, :: self.stride, :: self.stride]
         return F.pad(x, (0, 0, 0, 0, self.before, self.after))
 
@@ -34,19 +38,20 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Identity() if plain else ZeroPadShortcut(added // 2, added - added // 2, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features of the block."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return F.relu(y + self.shortcut(x))
 
 
 class SmallResNet(nn.Module):
-    """Three stages of basic blocks at full, half and quarter resolution."""
+    """Stages of basic blocks; each after the first halves the resolution."""
 
     def __init__(
-        self, classes: int, channels: int, blocks: tuple[int, ...] | list[int], widths: tuple[int, ...] | list[int]
+        self, classes: int, channels: int, blocks: Sequence[int], widths: Sequence[int], stem_stride: int = 1
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, stem_stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         before = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
@@ -61,6 +66,7 @@ class SmallResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of images."""
         x = F.relu(self.bn1(self.conv1(x)))
         for stage in range(1, self.stages + 1):
             x = getattr(self, f"layer{stage}")(x)
@@ -74,7 +80,11 @@ def cifar_resnet(depth: int, classes: int, channels: int) -> SmallResNet:
 
 
 def resnet_small(
-    classes: int, channels: int, blocks: tuple[int, ...] = (1, 1, 1), widths: tuple[int, ...] = (32, 64, 128)
+    classes: int,
+    channels: int,
+    blocks: Sequence[int] = (1, 1, 1),
+    widths: Sequence[int] = (32, 64, 128),
+    stem_stride: int = 2,
 ) -> SmallResNet:
-    """A residual network that trains in seconds."""
-    return SmallResNet(classes, channels, blocks, widths)
+    """A residual network that trains in seconds, for images of little detail."""
+    return SmallResNet(classes, channels, blocks, widths, stem_stride)

@@ -22,7 +22,8 @@ LISTED = 5
 def load_weights(model: nn.Module, path: Path | str) -> None:
     """Load the weights at `path` into `model`: all of them, and nothing else.
 
-    A dict under `state_dict` or `model` is unwrapped; the prefix of DataParallel or torch.compile is stripped.
+    A dict under `state_dict` or `model` is unwrapped; the prefix of DataParallel or torch.compile is
+    stripped.
 
     Raises:
         UserError: the file is absent, damaged or unsafe to load, or does not fit; it lists keys and shapes.
@@ -62,7 +63,7 @@ def read(path: Path) -> dict[str, Tensor]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
-            f"{path}: holds more than tensors, so loading it could run code; save its state_dict as .safetensors"
+            f"{path}: holds more than tensors, so loading it could run code; save the state_dict as .safetensors"
         ) from None
     except (RuntimeError, EOFError, OSError) as error:
         raise UserError(f"{path}: not a file of torch.save ({str(error).splitlines()[0]})") from None
@@ -70,8 +71,13 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def save_weights(model: nn.Module, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
     """Write the state dict as safetensors, whole or not at all; equal weights give equal bytes."""
-    tensors = {key: value.detach().to("cpu").contiguous().clone() for key, value in model.state_dict().items()}
-    content = safetensors.torch.save(tensors, dict(metadata or {}) or None)
+    save_tensors(model.state_dict(), path, metadata)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all; equal tensors give equal bytes."""
+    plain = {key: value.detach().to("cpu").contiguous().clone() for key, value in tensors.items()}
+    content = safetensors.torch.save(plain, dict(metadata or {}) or None)
     # The library writes metadata in the order of a hash map, another in every process.
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()

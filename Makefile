@@ -1,0 +1,61 @@
+# Targets for users: run, report, test. For developers: lint, format, documents, lock, bench, clean.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CONFIG ?= config/config.yaml
+PROFILE ?= workflow/profiles/local
+NAME = $(shell sed -n 's/^name: *//p' $(CONFIG))
+SNAKEMAKE = $(BIN)/snakemake --configfile $(CONFIG) --workflow-profile $(PROFILE)
+
+.PHONY: run report test unit lint format documents lock bench clean
+
+run: $(READY)  ## the embedded default (or CONFIG=…) to the end, and its report
+	$(SNAKEMAKE)
+	$(MAKE) --no-print-directory report
+
+report: $(READY)  ## results/<name>/report.zip, from what is there
+	$(SNAKEMAKE) --report results/$(NAME)/report.zip
+	@echo "Report: unzip results/$(NAME)/report.zip and open report/report.html; the front: results/$(NAME)/report/front.html"
+
+test: lint  ## everything: style, types, unit tests, the workflow run as a user would
+	$(BIN)/pytest
+
+unit: $(READY)  ## the tests that take less than a minute together
+	$(BIN)/pytest -m "not slow and not workflow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+documents: $(READY)  ## the schema, config/config.yaml and the tables of config/README.md, from the settings' source
+	$(BIN)/python -m hamp.configuration.document
+
+# Installs exactly the locked versions; `make lock` renews them from the ranges of pyproject.toml.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:
+	rm -rf .lock-venv
+	$(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet 'hatchling>=1.27' editables --editable '.[dev,slurm]'
+	.lock-venv/bin/pip freeze --exclude-editable > requirements.lock
+	rm -rf .lock-venv
+
+bench: $(READY)  ## speed, each figure with the plain way beside it, to results/bench/bench.parquet
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## all results and Snakemake's records of them; the environment stays
+	rm -rf results .snakemake

@@ -1,0 +1,37 @@
+# hamp: hardware-aware pruning of a convolutional network, as a Pareto front of pruned networks.
+#
+# Reads and validates the configuration, includes the rules, names the targets. Nothing heavy is imported here:
+# the file is read again in every cluster job.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# The defaults; --configfile lays an experiment over them.
+configfile: Path(workflow.basedir) / "config" / "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/model.smk"
+include: "workflow/rules/profile.smk"
+include: "workflow/rules/evolve.smk"
+include: "workflow/rules/finalize.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    search,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.pareto.output,
+
+
+# The search alone, without fine-tuning: what a comparison of methods needs.
+rule search:
+    input:
+        rules.hypervolume.output,

@@ -1,0 +1,223 @@
+"""The search in one process: the same stages as the workflow's, called one after the other."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
+
+from hamp.check import check
+from hamp.configuration.blocks import Config
+from hamp.configuration.validate import load
+from hamp.data.images import ImageSet, open_split
+from hamp.data.prepare import prepare
+from hamp.errors import UserError
+from hamp.evolution.methods import METHODS
+from hamp.hardware import profile as profiling
+from hamp.pruning.slicing import prune
+from hamp.pruning.space import Space
+from hamp.seeding import seed_of
+from hamp.stages.evaluate import evaluate
+from hamp.stages.initial import initial
+from hamp.stages.measure import measured, predicted
+from hamp.stages.pareto import aggregate
+from hamp.stages.pretrain import given, pretrain
+from hamp.stages.select import evaluated, select
+from hamp.stages.space import scores as scores_of
+from hamp.stages.space import space as space_of
+from hamp.stages.surrogate import local_search, surrogate
+from hamp.stages.vary import vary
+from hamp.tables import EVALUATED, empty, matrix
+from hamp.training.tasks import Task, task
+
+Run = tuple[str, int]
+"""Method and seed of one search."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a search works on: the network, its space, the images and the device's profile."""
+
+    config: Config
+    model: nn.Module
+    space: Space
+    scores: list[np.ndarray]
+    profile: pa.Table
+    train: ImageSet
+    validation: ImageSet
+    task: Task
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        problem: what it worked on.
+        archives: by method and seed, all that was evaluated (table EVALUATED).
+        populations: by method and seed, the survivors of the last generation (table EVALUATED).
+    """
+
+    problem: Problem
+    archives: dict[Run, pa.Table]
+    populations: dict[Run, pa.Table]
+
+    def front(self, size: int = 1000) -> pa.Table:
+        """The non-dominated candidates of all searches (table MEMBERS), at most `size` of them."""
+        return aggregate(self.archives, self.problem.config.objectives, size)
+
+    def network(self, widths: np.ndarray) -> nn.Module:
+        """The pruned network of some widths, neither recalibrated nor fine-tuned."""
+        return prune(self.problem.model, self.problem.space, widths, self.problem.scores)
+
+
+def search(
+    settings: Config | Mapping[str, Any], folder: Path | str | None = None, *, profile: pa.Table | None = None
+) -> Found:
+    """Run every search that the settings name; equal to what the workflow finds with predicted latency.
+
+    Args:
+        settings: as in a configuration file; what is left out has its default.
+        folder: where the decoded images are kept; none: a temporary one.
+        profile: of the device, from an earlier run; none: it is made.
+
+    Raises:
+        UserError: the settings cannot work; one line a mistake.
+    """
+    config = settings if isinstance(settings, Config) else load(settings)
+    if mistakes := check(config):
+        raise UserError("\n".join(mistakes))
+    with tempfile.TemporaryDirectory() as temporary, threadpool_limits(1):
+        torch.set_num_threads(config.threads)
+        problem = make_problem(config, Path(folder or temporary), profile)
+        runs = [(method, seed) for method in config.methods for seed in config.seeds]
+        found = {run: _search(problem, *run) for run in runs}
+    return Found(
+        problem,
+        {run: archive for run, (archive, _) in found.items()},
+        {run: population for run, (_, population) in found.items()},
+    )
+
+
+def make_problem(config: Config, folder: Path, profile: pa.Table | None = None) -> Problem:
+    """Decode the images into `folder`, train or load the network, and learn its space and the device."""
+    images, splits = folder / "images.safetensors", folder / "splits.parquet"
+    prepare(config.data, config.seed, images, splits)
+    train, validation = open_split(images, splits, "train"), open_split(images, splits, "validation")
+    shape = tuple(train.pixels.shape[1:])
+    judge = task(config.task)
+    if config.network.weights is not None:
+        model, _ = given(config.network, len(train.classes), shape[0])
+    else:
+        model, _ = pretrain(
+            config.network,
+            train,
+            validation,
+            judge,
+            config.pretrain,
+            config.augment,
+            seed=config.seed,
+            hardware=config.hardware,
+        )
+    model = model.eval()
+    space = space_of(model, shape, config.pruning)
+    scores = scores_of(
+        model, space, config.importance, train, judge, seed=config.seed, hardware=config.hardware
+    )
+    if profile is None:
+        profile = profiling.build(
+            model, space, shape, config.device, config.profile, scores, seed_of(config.seed, "profile")
+        )
+    return Problem(config, model, space, scores, profile, train, validation, judge, shape)
+
+
+def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Table]:
+    """Archive and last population of one search."""
+    config, space, profile = problem.config, problem.space, problem.profile
+    archive = population = empty(EVALUATED)
+    common = {"seed": seed, "objectives": config.objectives}
+    for generation in range(config.search.generations + 1):
+        if generation == 0:
+            offspring = initial(space, config.search.population, seed)
+        else:
+            offspring = vary(
+                space,
+                profile,
+                population,
+                archive,
+                method=method,
+                generation=generation,
+                offspring=config.search.offspring,
+                patience=config.search.patience,
+                tolerance=config.search.tolerance,
+                **common,
+            )
+            if METHODS[method].surrogate:
+                modelled = {"generation": generation, "latency": config.measure.latency, **common}
+                models = surrogate(space, profile, archive, **modelled)
+                offspring = local_search(
+                    space,
+                    profile,
+                    population,
+                    archive,
+                    offspring,
+                    models,
+                    method=method,
+                    offspring=config.search.offspring,
+                    **modelled,
+                )
+        new = evaluated(offspring, [_errors(problem, offspring)], _latencies(problem, offspring), generation)
+        archive, population = select(
+            population,
+            archive,
+            new,
+            size=config.search.population,
+            objectives=config.objectives,
+            method=method,
+        )
+    return archive, population
+
+
+def _errors(problem: Problem, offspring: pa.Table) -> pa.Table:
+    config = problem.config
+    return evaluate(
+        offspring,
+        problem.model,
+        problem.space,
+        problem.scores,
+        problem.train,
+        problem.validation,
+        problem.task,
+        config.evaluate,
+        config.augment,
+        seed=config.seed,
+        hardware=config.hardware,
+    )
+
+
+def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:
+    config = problem.config
+    if config.measure.latency == "predicted" or not len(offspring):
+        return predicted(offspring, problem.space, problem.profile, config.device.batch_size)
+    networks = {
+        name: prune(problem.model, problem.space, widths, problem.scores)
+        for name, widths in zip(offspring["candidate"].to_pylist(), matrix(offspring), strict=True)
+    }
+    return measured(
+        offspring,
+        networks,
+        problem.model,
+        problem.space,
+        problem.profile,
+        problem.shape,
+        config.device,
+        config.measure,
+        seed=config.seed,
+    )

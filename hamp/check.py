@@ -1,0 +1,88 @@
+"""Mistakes that only show once the network is built, found before the first job.
+
+The Snakefile imports nothing heavy, so it runs this module as a program of its own, once for each set of settings:
+`python -m hamp.check < settings.json`.
+"""
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from hamp.configuration.blocks import Config
+from hamp.digest import code_digest, file_digest
+from hamp.errors import UserError
+
+
+def check_once(config: Config, folder: Path) -> None:
+    """Run `check` in a process of its own, unless it found these settings good before.
+
+    Args:
+        config: the validated configuration.
+        folder: where it is remembered that settings are good.
+
+    Raises:
+        UserError: what `check` found.
+    """
+    specs = [spec.partition(":")[0] for spec in (config.network.name, config.task, config.data.source)]
+    files = [file for file in (*specs, config.network.weights) if file and Path(file).is_file()]
+    text = json.dumps([_relevant(config), code_digest(Path(__file__)), *map(file_digest, files)])
+    good = folder / f"good-{sha256(text.encode()).hexdigest()[:16]}"
+    if good.exists():
+        return
+    result = subprocess.run(
+        [sys.executable, "-m", "hamp.check"], input=config.model_dump_json(), capture_output=True, text=True
+    )
+    if result.returncode:
+        raise UserError(result.stderr.strip())
+    folder.mkdir(parents=True, exist_ok=True)
+    good.touch()
+
+
+def check(config: Config) -> list[str]:
+    """What is wrong with the device, the data, the task, the network, its weights or the size of its space."""
+    from hamp.data.sources import describe
+    from hamp.hardware.devices import available
+    from hamp.training.tasks import task
+
+    mistakes = []
+    for part in (
+        lambda: available(config.device),
+        lambda: task(config.task),
+        lambda: _network(config, describe(config.data)),
+    ):
+        try:
+            part()
+        except UserError as error:
+            mistakes.append(str(error))
+    return mistakes
+
+
+def _network(config: Config, data) -> None:  # type: ignore[no-untyped-def]
+    from hamp.evolution.domain import domain_of
+    from hamp.models.build import build
+    from hamp.models.weights import load_weights
+    from hamp.stages.space import space as space_of
+
+    model = build(config.network, len(data.classes), data.channels)
+    if config.network.weights is not None:
+        load_weights(model, config.network.weights)
+    space = space_of(model, (data.channels, config.data.image_size, config.data.image_size), config.pruning)
+    networks = domain_of(space).size
+    if networks < config.search.population:
+        raise UserError(
+            f"search.population: {config.search.population} is more than the {networks:.0f} networks of the space; "
+            "lower it, or widen the space (pruning.channel_multiple, pruning.minimum_fraction, pruning.exclude)"
+        )
+
+
+def _relevant(config: Config) -> dict:
+    keys = ("task", "data", "network", "pruning", "device")
+    return {**{key: config.model_dump()[key] for key in keys}, "population": config.search.population}
+
+
+if __name__ == "__main__":
+    found = check(Config.model_validate_json(sys.stdin.read()))
+    print("\n".join(found), file=sys.stderr)
+    sys.exit(1 if found else 0)

@@ -1,0 +1,60 @@
+"""Running a stage from the command line: options of settings blocks, and errors of one line."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hamp.errors import UserError
+
+
+class StageParser(argparse.ArgumentParser):
+    """Options of a stage's script: files, settings blocks as JSON, plain values. All are required unless said."""
+
+    def files(self, *names: str, many: bool = False, optional: bool = False) -> None:
+        """Options that name files."""
+        for name in names:
+            self.add_argument(
+                f"--{name}", type=Path, required=not optional, nargs="+" if many else None, metavar="FILE"
+            )
+
+    def block(self, name: str, model: type[BaseModel], optional: bool = False) -> None:
+        """An option that holds a settings block as JSON."""
+
+        def parse(text: str) -> BaseModel:
+            try:
+                return model.model_validate_json(text)
+            except ValidationError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        self.add_argument(f"--{name}", type=parse, required=not optional, metavar="JSON")
+
+    def value(
+        self,
+        name: str,
+        kind: Callable[[str], Any],
+        default: Any = None,
+        optional: bool = False,
+        **keywords: Any,
+    ) -> None:
+        """An option that holds a plain value; one with a default may be left out."""
+        required = default is None and not optional
+        self.add_argument(f"--{name}", type=kind, default=default, required=required, **keywords)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a script's main function; a user's mistake ends it with one line and exit status 1."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def search_of(path: Path) -> tuple[str, int]:
+    """Method and seed of a file at `<method>/seed<k>/gen<g>/<file>`."""
+    method, seed, _, _ = path.parts[-4:]
+    return method, int(seed.removeprefix("seed"))

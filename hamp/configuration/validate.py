@@ -1,0 +1,145 @@
+"""From a mapping to a `Config`, or to all that is wrong with it, one line each."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from hamp.configuration.blocks import Config
+from hamp.errors import UserError
+
+
+def load(settings: Mapping[str, Any]) -> Config:
+    """The validated configuration.
+
+    Raises:
+        UserError: anything is wrong; the message holds one line a mistake, each naming its key.
+    """
+    config, mistakes = _parse(settings)
+    mistakes += combinations(config)
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return config
+
+
+def combinations(config: Config) -> list[str]:
+    """Settings, each valid, that cannot work together or with what is on this machine's disk."""
+    mistakes = []
+    if len(set(config.objectives)) < len(config.objectives):
+        mistakes.append(f"objectives: {config.objectives} names one twice; name at least two different ones")
+    if "error" not in config.objectives:
+        mistakes.append(
+            f"objectives: {config.objectives} lacks 'error'; without it the smallest network always wins"
+        )
+    for key in ("seeds", "methods"):
+        values = getattr(config, key)
+        if len(set(values)) < len(values):
+            mistakes.append(f"{key}: {values} names one twice; name each once")
+    if config.network.weights is not None and not Path(config.network.weights).is_file():
+        mistakes.append(f"network.weights: '{config.network.weights}' is not a file; give the path of trained weights")
+    for key, spec in (("network.name", config.network.name), ("task", config.task), ("data.source", config.data.source)):
+        file = _file_of(spec)
+        if file is not None and not file.is_file():
+            mistakes.append(f"{key}: '{spec}': there is no file '{file}'; give path/to/file.py:callable")
+    mistakes += _data(config)
+    mistakes += _normalisation(config)
+    if config.device.runtime == "roofline":
+        if config.device.description is None:
+            mistakes.append("device.description: missing; runtime 'roofline' needs a device's description")
+        if config.measure.latency == "measured" and "latency_ms" in config.objectives:
+            mistakes.append(
+                "measure.latency: 'measured' cannot be had of a described device; set it to 'predicted'"
+            )
+    return mistakes
+
+
+def _data(config: Config) -> list[str]:
+    data = config.data
+    if data.source == "digits" or _file_of(data.source) is not None:
+        return []
+    if data.root is None:
+        return [f"data.root: missing; source '{data.source}' needs the folder of the images"]
+    if not Path(data.root).is_dir() and not data.download:
+        return [f"data.root: '{data.root}' is not a folder; correct it, or set data.download where the source can"]
+    return []
+
+
+def _normalisation(config: Config) -> list[str]:
+    mean, std = config.data.mean, config.data.std
+    if (mean is None) != (std is None):
+        return ["data.mean, data.std: only one is given; give both or neither"]
+    if mean is not None and std is not None:
+        if len(mean) != len(std):
+            return [f"data.std: {len(std)} values, but data.mean has {len(mean)}; give one a channel in both"]
+        if min(std) <= 0:
+            return [f"data.std: {std} must be positive"]
+    return []
+
+
+def _file_of(spec: str) -> Path | None:
+    """The file of `path/to/file.py:callable`."""
+    file, separator, _ = spec.partition(":")
+    return Path(file) if separator and file.endswith(".py") else None
+
+
+def _parse(settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
+    """A configuration in which defaults stand for what is wrong, and what is wrong."""
+    remaining = _copy(settings)
+    mistakes = []
+    while True:
+        try:
+            return Config.model_validate(remaining), mistakes
+        except ValidationError as error:
+            for entry in error.errors(include_url=False):
+                path = tuple(part for part in entry["loc"] if isinstance(part, str | int))
+                mistakes.append(_line(path, entry))
+                _discard(remaining, path)
+
+
+def _copy(value: Any) -> Any:
+    return {key: _copy(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _discard(settings: Any, path: tuple[str | int, ...]) -> None:
+    """Remove the key that a mistake is about (an element's mistake removes the whole list)."""
+    for key in path[:-1]:
+        if not isinstance(settings.get(key), dict):
+            settings.pop(key, None)
+            return
+        settings = settings[key]
+    settings.pop(path[-1], None)
+
+
+def _line(path: tuple[str | int, ...], entry: Any) -> str:
+    key = ".".join(str(part) for part in path)
+    if entry["type"] == "extra_forbidden":
+        allowed = list(_block(path[:-1]).model_fields)
+        near = difflib.get_close_matches(str(path[-1]), allowed, n=1, cutoff=0.0)
+        return f"{key}: unknown key; nearest is '{near[0]}'; allowed: {', '.join(allowed)}"
+    message = entry["msg"][0].lower() + entry["msg"][1:]
+    near = _nearest(entry)
+    return f"{key}: {entry['input']!r} is not allowed; {message}{near}"
+
+
+def _nearest(entry: Any) -> str:
+    """For a choice among names: the nearest."""
+    if entry["type"] != "literal_error" or not isinstance(entry["input"], str):
+        return ""
+    names = entry["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+    return f"; nearest is '{difflib.get_close_matches(entry['input'], names, n=1, cutoff=0.0)[0]}'"
+
+
+def _block(path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model at a path of block names."""
+    model: type[BaseModel] = Config
+    for key in path:
+        annotation = model.model_fields[str(key)].annotation
+        inner = [kind for kind in (annotation, *get_args(annotation)) if _is_block(kind)]
+        model = inner[0]
+    return model
+
+
+def _is_block(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,85 @@
+"""Stage `evaluate`: the validation error of candidates."""
+
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+from torch import nn
+
+from hamp.configuration.blocks import Augment, Evaluate, Optimisation
+from hamp.data.images import ImageSet
+from hamp.pruning.slicing import prune
+from hamp.pruning.space import Space
+from hamp.seeding import seed_of
+from hamp.tables import ERRORS, build, matrix
+from hamp.training.augmentation import calibration_batches
+from hamp.training.evaluation import evaluate as error_of
+from hamp.training.hardware import processor
+from hamp.training.loop import train
+from hamp.training.recalibration import recalibrate
+from hamp.training.tasks import Task
+
+
+def evaluate(
+    candidates: pa.Table,
+    model: nn.Module,
+    space: Space,
+    scores: list[np.ndarray],
+    train_images: ImageSet,
+    validation_images: ImageSet,
+    task: Task,
+    settings: Evaluate,
+    augment: Augment,
+    *,
+    seed: int,
+    hardware: str,
+) -> pa.Table:
+    """Table ERRORS: each candidate pruned, its BatchNorm re-estimated, optionally trained some steps, and judged.
+
+    Every candidate is judged on the same images, after the same calibration batches: its error depends on its
+    widths alone, not on the search, the generation or the shard that it came up in.
+    """
+    device = processor(hardware)
+    batches = [
+        batch.to(device)
+        for batch in calibration_batches(
+            train_images,
+            augment,
+            settings.recalibration_images,
+            settings.batch_size,
+            seed_of(seed, "recalibrate"),
+        )
+    ]
+    judged = validation_images.first(settings.images)
+    errors = []
+    begun = time.monotonic()
+    for number, (name, widths) in enumerate(
+        zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)
+    ):
+        pruned = prune(model, space, widths, scores).to(device)
+        recalibrate(pruned, batches)
+        if settings.finetune_steps:
+            train(
+                pruned,
+                train_images,
+                None,
+                task,
+                Optimisation(epochs=0, batch_size=settings.batch_size, learning_rate=settings.learning_rate),
+                augment,
+                seed_of(seed, "evaluate", candidate=name),
+                name=name,
+                steps=settings.finetune_steps,
+                hardware=hardware,
+                progress=False,
+            )
+        errors.append(error_of(pruned, judged, task, settings.batch_size, hardware=hardware))
+        print(
+            f"{name}: error {errors[-1]:.4f} ({number + 1}/{len(candidates)}, {time.monotonic() - begun:.1f} s)",
+            file=sys.stderr,
+            flush=True,
+        )
+    return build(
+        ERRORS,
+        {"candidate": candidates["candidate"], "error": errors, "images": np.full(len(errors), len(judged))},
+    )

@@ -1,0 +1,89 @@
+"""Stages `profile`, `measure` and `remeasure`: what the device shows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+from torch import nn
+
+from hamp.candidates import UNPRUNED
+from hamp.configuration.blocks import Device, Measure
+from hamp.hardware.predictor import predict
+from hamp.pruning.space import Space
+from hamp.seeding import seed_of
+from hamp.tables import MEASURED, build, matrix
+
+
+def predicted(candidates: pa.Table, space: Space, profile: pa.Table, batch_size: int) -> pa.Table:
+    """Table MEASURED with the profile's predictions; nothing is run."""
+    widths = matrix(candidates)
+    latency = predict(profile, space, widths)
+    return build(
+        MEASURED,
+        {
+            "candidate": candidates["candidate"],
+            "latency_ms": latency,
+            "latency_iqr_ms": np.zeros(len(widths)),
+            **_known(candidates, space, profile, batch_size),
+            "baseline_latency_ms": predict(
+                profile, space, np.repeat(space.channels[None, :], len(widths), axis=0)
+            ),
+        },
+    )
+
+
+def measured(
+    candidates: pa.Table,
+    networks: Mapping[str, nn.Module],
+    model: nn.Module,
+    space: Space,
+    profile: pa.Table,
+    shape: tuple[int, int, int],
+    device: Device,
+    settings: Measure,
+    *,
+    seed: int,
+) -> pa.Table:
+    """Table MEASURED: networks timed on the device by turns with the unpruned one.
+
+    Args:
+        candidates: table with the columns `candidate` and `widths`.
+        networks: the network of each candidate, by name.
+        model: the unpruned network.
+        space: of the network.
+        profile: of the device.
+        shape: channels, height and width of an image.
+        device: to measure on.
+        settings: how to measure.
+        seed: of the order within a round.
+    """
+    from hamp.hardware.devices import load
+    from hamp.hardware.measuring import measure
+
+    prepare = load(device).prepare
+    prepared = {UNPRUNED: prepare(model, shape, device)}
+    prepared |= {name: prepare(network, shape, device) for name, network in networks.items()}
+    latency = measure(prepared, device, settings, seed=seed_of(seed, "measure"))
+    row = {name: index for index, name in enumerate(latency["candidate"].to_pylist())}
+    latency = latency.take(pa.array([row[name] for name in candidates["candidate"].to_pylist()], pa.int64()))
+    table = build(
+        MEASURED,
+        {
+            **{
+                name: latency[name]
+                for name in ("candidate", "latency_ms", "latency_iqr_ms", "baseline_latency_ms")
+            },
+            **_known(candidates, space, profile, device.batch_size),
+        },
+    )
+    return table.replace_schema_metadata(latency.schema.metadata)
+
+
+def _known(candidates: pa.Table, space: Space, profile: pa.Table, batch_size: int) -> dict[str, np.ndarray]:
+    """What is computed, not measured."""
+    widths = matrix(candidates)
+    costs = space.costs(widths, batch_size=batch_size)
+    return {
+        "latency_predicted_ms": predict(profile, space, widths),
+        **{name: costs[name] for name in ("memory_bytes", "macs", "parameters")},
+    }

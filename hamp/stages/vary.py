@@ -1,0 +1,59 @@
+"""Stage `vary`: new candidates by variation, or by whatever the method has in its place."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from hamp.evolution.generation import Settings, varied
+from hamp.evolution.methods import METHODS, converged
+from hamp.hardware.predictor import predictor
+from hamp.pruning.space import Space
+from hamp.seeding import generator
+from hamp.stages.progress import history
+from hamp.stages.state import archive_of, candidates, domain, passed_through
+from hamp.tables import CANDIDATES, empty
+
+
+def vary(
+    space: Space,
+    profile: pa.Table,
+    population: pa.Table,
+    archive: pa.Table,
+    *,
+    method: str,
+    seed: int,
+    generation: int,
+    offspring: int,
+    objectives: Sequence[str],
+    patience: int | None,
+    tolerance: float,
+) -> pa.Table:
+    """Table CANDIDATES of new candidates; empty once the search has converged.
+
+    Args:
+        space: of the network.
+        profile: of the device.
+        population: survivors of the generation before (EVALUATED).
+        archive: all evaluated so far (EVALUATED).
+        method: name of the method.
+        seed: of the search.
+        generation: number of this generation, from 1.
+        offspring: how many.
+        objectives: names.
+        patience: generations without growth of the hypervolume after which the search ends; None: it goes on.
+        tolerance: relative growth that counts as growth.
+    """
+    if passed_through(archive, generation):
+        return empty(CANDIDATES)
+    if patience is not None and converged(history(archive, objectives)[2], patience, tolerance):
+        return empty(CANDIDATES)
+    widths, origins = varied(
+        METHODS[method],
+        archive_of(archive, population, objectives),
+        domain(space, profile),
+        offspring,
+        generator(seed, f"vary/{method}", generation),
+        Settings(),
+        latency=predictor(profile, space),
+    )
+    return candidates(widths, origins)

@@ -1,0 +1,126 @@
+"""Settings: one source for defaults, schema, YAML and documentation; all mistakes at once, each of one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hamp.configuration.blocks import Config
+from hamp.configuration.document import documents
+from hamp.configuration.validate import load
+from hamp.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def mistakes(settings):
+    with pytest.raises(UserError) as caught:
+        load(settings)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize("file", documents(ROOT), ids=lambda file: file.name)
+def test_generated_files_are_those_of_the_source(file):
+    assert file.read_text(encoding="utf-8") == documents(ROOT)[file], "run `make documents`"
+
+
+def test_default_file_gives_the_defaults():
+    assert load(yaml.safe_load((ROOT / "config/config.yaml").read_text())) == Config()
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "config/experiments").glob("*.yaml")), ids=lambda file: file.name
+)
+def test_keys_and_values_of_every_experiment_are_valid(file):
+    try:
+        load(yaml.safe_load(file.read_text()))
+    except UserError as error:
+        # Only what lies outside the repository may be missing here.
+        assert all("is not a f" in line for line in str(error).splitlines()), error
+
+
+def test_schema_describes_every_key():
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    blocks = [schema, *schema["$defs"].values()]
+    for block in blocks:
+        assert block["additionalProperties"] is False
+        for name, entry in block["properties"].items():
+            assert entry.get("description"), name
+
+
+def test_all_mistakes_are_listed_at_once_one_line_each():
+    lines = mistakes(
+        {
+            "name": "no spaces",
+            "serch": {},
+            "search": {"populaton": 3, "population": 1, "offspring": "many"},
+            "methods": ["hmp"],
+            "objectives": ["error"],
+            "device": {"runtime": "pytorhc"},
+            "network": {"weights": "no/such/file.pt"},
+            "data": {"source": "cifar10", "root": "no/such/folder"},
+            "seeds": [0, -1],
+        }
+    )
+    keys = [line.partition(":")[0] for line in lines]
+    assert sorted(keys) == sorted(
+        [
+            "name",
+            "serch",
+            "search.populaton",
+            "search.population",
+            "search.offspring",
+            "methods.0",
+            "objectives",
+            "device.runtime",
+            "network.weights",
+            "data.root",
+            "seeds.1",
+        ]
+    )
+    text = "\n".join(lines)
+    assert "nearest is 'population'" in text
+    assert "nearest is 'search'" in text
+    assert "nearest is 'hamp'" in text
+    assert "nearest is 'pytorch'" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"objectives": ["latency_ms", "macs"]}, "objectives"),
+        ({"objectives": ["error", "macs", "error"]}, "objectives"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"methods": ["hamp", "hamp"]}, "methods"),
+        ({"network": {"name": "nowhere.py:make"}}, "network.name"),
+        ({"task": "nowhere.py:make"}, "task"),
+        ({"data": {"source": "cifar10"}}, "data.root"),
+        ({"data": {"mean": [0.5]}}, "data.mean, data.std"),
+        ({"data": {"mean": [0.5], "std": [0.5, 0.5]}}, "data.std"),
+        ({"data": {"mean": [0.5], "std": [0.0]}}, "data.std"),
+        ({"device": {"runtime": "roofline"}, "measure": {"latency": "predicted"}}, "device.description"),
+        ({"device": {"runtime": "roofline", "description": "jetson-nano"}}, "measure.latency"),
+        ({"device": 3}, "device"),
+    ],
+)
+def test_settings_that_cannot_work_together(settings, key):
+    lines = mistakes(settings)
+    assert [line.partition(":")[0] for line in lines] == [key]
+
+
+names = st.text(st.characters(categories=["Ll"]), min_size=1, max_size=12)
+
+
+@given(
+    st.dictionaries(names, st.one_of(st.none(), st.integers(), names, st.dictionaries(names, st.integers())))
+)
+def test_anything_is_either_valid_or_named(settings):
+    try:
+        load(settings)
+    except UserError as error:
+        lines = str(error).splitlines()
+        named = {line.partition(":")[0].partition(".")[0] for line in lines}
+        assert named & set(settings)

@@ -1,0 +1,349 @@
+"""Training, recalibration and evaluation."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hamp import tables
+from hamp.configuration import blocks
+from hamp.data.images import ImageSet
+from hamp.errors import UserError
+from hamp.models.build import build
+from hamp.training import checkpoints, descent
+from hamp.training.augmentation import augment, calibration_batches
+from hamp.training.evaluation import evaluate
+from hamp.training.loop import train
+from hamp.training.recalibration import recalibrate
+from hamp.training.tasks import soft_target_distance, task
+
+torch.set_num_threads(1)
+CLASSIFICATION = task("classification")
+PLAIN = blocks.Augment(crop=0, flip=False)
+
+
+def stripes(count: int = 96, size: int = 8, seed: int = 0) -> ImageSet:
+    """Noisy images of vertical or horizontal stripes: two classes."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(count) % 2
+    pattern = ((torch.arange(size) % 2) * 160).to(torch.uint8).expand(size, size)
+    clean = torch.where(targets.bool()[:, None, None], pattern, pattern.T)
+    pixels = clean + torch.randint(0, 90, (count, size, size), generator=generator).to(torch.uint8)
+    mean, std = torch.tensor([0.5]), torch.tensor([0.3])
+    return ImageSet(pixels[:, None], torch.arange(count), targets, mean, std, ("rows", "columns"))
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build(blocks.Network(arguments={"widths": [4, 8], "blocks": [1, 1]}), 2, 1)
+
+
+def optimisation(**settings: object) -> blocks.Optimisation:
+    return blocks.Optimisation(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.05, **settings})
+
+
+def state_of(model: nn.Module) -> list[torch.Tensor]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def equal(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_training_learns_and_tells() -> None:
+    model = network()
+    validation = stripes(seed=1)
+    history = train(
+        model,
+        stripes(),
+        validation,
+        CLASSIFICATION,
+        optimisation(epochs=5),
+        PLAIN,
+        0,
+        name="abc",
+        progress=False,
+    )
+    assert history.schema.equals(tables.TRAINING)
+    assert history["epoch"].to_pylist() == [1, 2, 3, 4, 5]
+    assert set(history["candidate"].to_pylist()) == {"abc"}
+    assert history["loss"][4].as_py() < history["loss"][0].as_py() / 2
+    last = history["error_validation"][4].as_py()
+    assert last == evaluate(model, validation, CLASSIFICATION, 7) < 0.1
+
+
+@pytest.mark.parametrize("settings", [{}, {"average": 0.9}, {"precision": "bfloat16"}])
+def test_training_depends_on_its_arguments_only(settings: dict[str, object]) -> None:
+    results = []
+    for disturbance in (1, 2):
+        model = network()
+        torch.manual_seed(disturbance)
+        crop = blocks.Augment(crop=1, flip=True)
+        train(model, stripes(), None, CLASSIFICATION, optimisation(**settings), crop, 5, progress=False)
+        results.append(state_of(model))
+    assert equal(*results)
+    other = network()
+    train(other, stripes(), None, CLASSIFICATION, optimisation(**settings), crop, 6, progress=False)
+    assert not equal(results[0], state_of(other))
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("settings", [{}, {"average": 0.9}])
+def test_an_interrupted_training_ends_in_the_same_weights(
+    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, crop = optimisation(epochs=4, **settings), blocks.Augment(crop=1)
+    arguments = (stripes(), stripes(seed=1), CLASSIFICATION, chosen, crop, 3)
+    whole = network()
+    expected = train(whole, *arguments, progress=False)
+
+    save, saved = checkpoints.save, []
+
+    def save_twice(*given: object) -> None:
+        save(*given)
+        saved.append(1)
+        if len(saved) == 2:
+            raise Stopped
+
+    monkeypatch.setattr(checkpoints, "save", save_twice)
+    checkpoint = tmp_path / "c.pt"
+    with pytest.raises(Stopped):
+        train(network(), *arguments, checkpoint=checkpoint, progress=False)
+    resumed = network()
+    history = train(resumed, *arguments, checkpoint=checkpoint, progress=False)
+    assert len(saved) == 4, "two epochs before the stop and two after it"
+    assert equal(state_of(whole), state_of(resumed))
+    assert history.equals(expected)
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("change", ["settings", "seed", "weights", "images", "damaged"])
+def test_a_checkpoint_of_another_training_is_not_used(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "c.pt"
+    save = checkpoints.save
+
+    def save_once(*given: object) -> None:
+        save(*given)
+        raise Stopped
+
+    monkeypatch.setattr(checkpoints, "save", save_once)
+    with pytest.raises(Stopped):
+        train(
+            network(),
+            stripes(),
+            None,
+            CLASSIFICATION,
+            optimisation(),
+            PLAIN,
+            0,
+            checkpoint=checkpoint,
+            progress=False,
+        )
+    monkeypatch.setattr(checkpoints, "save", save)
+    if change == "damaged":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    weights = network(1 if change == "weights" else 0)
+    images = stripes(seed=2 if change == "images" else 0)
+    settings = optimisation(label_smoothing=0.1 if change == "settings" else 0.0)
+    seed = 1 if change == "seed" else 0
+    fresh = copy.deepcopy(weights)
+    train(weights, images, None, CLASSIFICATION, settings, PLAIN, seed, checkpoint=checkpoint, progress=False)
+    train(fresh, images, None, CLASSIFICATION, settings, PLAIN, seed, progress=False)
+    assert equal(state_of(weights), state_of(fresh))
+
+
+def test_steps_are_counted_across_epochs() -> None:
+    steps = []
+    model = network()
+    model.register_forward_hook(lambda *_: steps.append(model.training))
+    history = train(model, stripes(), None, CLASSIFICATION, optimisation(), PLAIN, 0, steps=8, progress=False)
+    assert steps == [True] * 8
+    assert len(history) == 2
+    assert np.isnan(history["error_validation"].to_numpy()).all()
+
+
+def test_distillation_approaches_the_teacher() -> None:
+    teacher = network(1)
+    train(teacher, stripes(), None, CLASSIFICATION, optimisation(), PLAIN, 0, progress=False)
+    images = stripes(seed=3)
+    inputs = images.normalised(images.images)
+    before = state_of(teacher)
+    distances = []
+    for distillation in (0.0, 1.0):
+        student = network(2)
+        given = {"teacher": teacher, "distillation": distillation, "progress": False}
+        train(student, stripes(), None, CLASSIFICATION, optimisation(epochs=6), PLAIN, 0, **given)
+        with torch.inference_mode():
+            distances.append(float(soft_target_distance(student(inputs), teacher(inputs), 4.0)))
+    assert distances[1] < distances[0] / 2
+    assert equal(before, state_of(teacher))
+
+
+def test_a_loss_that_is_not_finite_is_told() -> None:
+    with pytest.raises(UserError, match="lower learning_rate"):
+        train(
+            network(),
+            stripes(),
+            None,
+            CLASSIFICATION,
+            optimisation(learning_rate=1e20),
+            PLAIN,
+            0,
+            progress=False,
+        )
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    settings = optimisation(warmup_fraction=0.2, learning_rate=0.5)
+    rates = [descent.learning_rate(step, 50, settings) for step in range(50)]
+    assert rates[9] == rates[10] == max(rates) == 0.5
+    assert (np.diff(rates[:10]) > 0).all()
+    assert (np.diff(rates[10:]) < 0).all()
+    assert 0 < rates[-1] < 0.001
+    assert rates[30] == pytest.approx(0.25)
+
+
+def test_weight_decay_is_for_weights() -> None:
+    model = network()
+    groups = descent.optimiser(model, optimisation(weight_decay=0.1)).param_groups
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    weights = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    assert decayed == weights
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_crops_are_shifts_with_black_borders() -> None:
+    images = torch.randint(1, 256, (40, 2, 6, 5), dtype=torch.uint8)
+    out = augment(images, blocks.Augment(crop=2, flip=True), torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    seen = set()
+    for image, pad in zip(out, padded, strict=True):
+        found = [
+            (top, left, flip)
+            for top in range(5)
+            for left in range(5)
+            for flip in (False, True)
+            if torch.equal(
+                pad[:, top : top + 6, left : left + 5].flip(2) if flip else pad[:, top : top + 6, left : left + 5],
+                image,
+            )
+        ]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert {top for top, _, _ in seen} == {left for _, left, _ in seen} == set(range(5))
+    assert {flip for _, _, flip in seen} == {False, True}
+    assert torch.equal(augment(images, PLAIN, torch.Generator()), images)
+
+
+def test_recalibration_gives_the_statistics_of_the_batches() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3, momentum=0.3), nn.Dropout(0.5))
+    batches = [torch.randn(8, 1, 6, 6) * 3 + position for position in range(4)]
+    recalibrate(model, batches)
+    with torch.inference_mode():
+        features = [model[0](batch) for batch in batches]
+    norm = model[1]
+    assert torch.allclose(norm.running_mean, torch.stack([f.mean((0, 2, 3)) for f in features]).mean(0), atol=1e-5)
+    assert torch.allclose(norm.running_var, torch.stack([f.var((0, 2, 3)) for f in features]).mean(0), rtol=1e-4)
+    assert norm.momentum == 0.3
+    assert not any(module.training for module in model.modules())
+    before = state_of(model)
+    recalibrate(model, [])
+    assert equal(before, state_of(model))
+
+
+def test_calibration_batches_are_training_images() -> None:
+    images = stripes()
+    batches = calibration_batches(images, PLAIN, 50, 16, 0)
+    assert [len(batch) for batch in batches] == [16, 16, 16, 2]
+    known = {row.numpy().tobytes() for row in images.normalised(images.images)}
+    drawn = [row.numpy().tobytes() for batch in batches for row in batch]
+    assert len(set(drawn)) == 50
+    assert set(drawn) <= known
+    again = calibration_batches(images, PLAIN, 50, 16, 0)
+    assert equal(batches, again)
+
+
+def test_the_error_does_not_depend_on_the_batches() -> None:
+    model, images = network(), stripes()
+    errors = {evaluate(model, images, CLASSIFICATION, size) for size in (1, 13, 96, 200)}
+    with torch.inference_mode():
+        wrong = model.eval()(images.normalised(images.images)).argmax(1) != images.targets
+    assert errors == {float(wrong.double().mean())}
+    assert evaluate(model, images, CLASSIFICATION, 13, limit=10) == float(wrong[:10].double().mean())
+
+
+def test_own_task(tmp_path: Path) -> None:
+    file = tmp_path / "regression.py"
+    file.write_text(
+        "def squares(outputs, targets):\n"
+        "    squares = (outputs[:, 0] - targets.float()) ** 2\n"
+        "    return squares.mean(), squares.clamp(max=1)\n"
+        "def wrong(outputs, targets):\n    return outputs.sum(), outputs.sum()\n"
+    )
+    model = network()
+    own = task(f"{file}:squares")
+    history = train(model, stripes(), stripes(seed=1), own, optimisation(epochs=6), PLAIN, 0, progress=False)
+    errors = history["error_validation"].to_numpy()
+    assert errors[-1] < errors[0]
+    assert errors.min() >= 0
+    assert errors.max() <= 1
+    with pytest.raises(UserError, match="the errors one an image"):
+        evaluate(model, stripes(), task(f"{file}:wrong"), 16)
+    with pytest.raises(UserError, match="'clasification' is unknown"):
+        task("clasification")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_a_missing_gpu_is_told() -> None:
+    with pytest.raises(UserError, match="no CUDA device"):
+        evaluate(network(), stripes(), CLASSIFICATION, 16, hardware="cuda")
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_training import *\n"
+        "from hamp.models.weights import save_weights\n"
+        "torch.set_num_threads(1)\n"
+        "model = network()\n"
+        "arguments = (CLASSIFICATION, optimisation(epochs=40, average=0.9), blocks.Augment(crop=1), 3)\n"
+        "checkpoint = Path(sys.argv[1] + '.checkpoint')\n"
+        "train(model, stripes(512), stripes(seed=1), *arguments, checkpoint=checkpoint)\n"
+        "save_weights(model, sys.argv[1])\n"
+    )
+    rng = np.random.default_rng()
+    whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
+    begun = time.monotonic()
+    subprocess.run([sys.executable, str(script), str(whole)], check=True, capture_output=True)
+    duration = time.monotonic() - begun
+    kills = 0
+    while kills < 5:
+        job = subprocess.Popen([sys.executable, str(script), str(killed)], stderr=subprocess.DEVNULL)
+        try:
+            job.wait(rng.uniform(0.3, 0.7) * duration)
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(job.pid, signal.SIGKILL)
+            job.wait()
+            kills += 1
+            assert not killed.exists()
+    assert kills
+    subprocess.run([sys.executable, str(script), str(killed)], check=True, capture_output=True)
+    assert whole.read_bytes() == killed.read_bytes()

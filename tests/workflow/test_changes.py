@@ -1,0 +1,121 @@
+"""What a change reruns: exactly the stages that use what was changed, and what follows from them."""
+
+import os
+import shutil
+
+import pytest
+from conftest import ROOT
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+END = {"finetune", "test", "remeasure", "export", "pareto", "report"}
+AGGREGATED = {"hypervolume", "aggregate", *END}
+GENERATION = {"vary", "surrogate", "local_search", "evaluate", "measure", "select"}
+SEARCH = {*GENERATION, *AGGREGATED}
+MODEL = {"pretrain", "space", "scores", "profile", "initial", *SEARCH}
+
+# Settings, and the rules that may run again. Where not all generations do, the first that does.
+TABLE = [
+    ({"seed": 1}, {"data", *MODEL}, 0),
+    ({"data": {"validation_fraction": 0.3}}, {"data", *MODEL}, 0),
+    ({"augment": {"crop": 1}}, MODEL, 0),
+    ({"network": {"arguments": {"widths": [6, 8, 10]}}}, MODEL, 0),
+    ({"pretrain": {"learning_rate": 0.05}}, MODEL, 0),
+    ({"pruning": {"minimum_fraction": 0.2}}, MODEL - {"pretrain"}, 0),
+    ({"importance": "l2"}, MODEL - {"pretrain", "space", "initial"}, 0),
+    ({"device": {"batch_size": 4}}, MODEL - {"pretrain", "space", "scores", "initial"}, 0),
+    ({"measure": {"rounds": 5}}, SEARCH, 0),
+    ({"evaluate": {"images": 50}}, SEARCH, 0),
+    ({"objectives": ["error", "macs"]}, SEARCH, 0),
+    ({"search": {"population": 7}}, {"initial", *SEARCH}, 0),
+    ({"search": {"offspring": 4}}, SEARCH, 1),
+    ({"search": {"patience": 3}}, SEARCH, 1),
+    ({"search": {"generations": 4}}, SEARCH, 3),
+    ({"finetune": {"epochs": 2}}, {"aggregate", *END} - {"aggregate"}, None),
+    ({"finetune": {"members": 3}}, {"aggregate", *END}, None),
+    ({"profile": {"points": 3}}, MODEL - {"pretrain", "space", "scores", "initial"}, 0),
+]
+
+
+@pytest.mark.parametrize(("changes", "rules", "generation"), TABLE, ids=lambda value: str(value)[:50])
+def test_settings_rerun_the_stages_that_use_them(finished, changes, rules, generation):
+    planned = finished.changed(**changes).planned()
+    assert {rule for rule, _ in planned} == rules
+    generations = [number for rule, number in planned if number is not None and rule != "initial"]
+    assert min(generations, default=None) == generation
+
+
+@pytest.mark.parametrize("changes", [{"seeds": [0, 1]}, {"methods": ["hamp", "nsga2"]}])
+def test_another_search_leaves_the_first_as_it_is(finished, changes):
+    run = finished.changed(**changes)
+    planned = run.snakemake("--dry-run", "--nocolor").stdout
+    assert "seed0/gen" not in "".join(
+        line for line in planned.splitlines() if "output: results/small/hamp/" in line
+    )
+    assert {rule for rule, _ in run.planned()} >= {
+        "initial",
+        "evaluate",
+        "select",
+        "hypervolume",
+        "aggregate",
+    }
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished):
+    assert finished.planned() == set()
+
+
+def test_touching_any_file_reruns_nothing(run):
+    for file in sorted(run.folder.rglob("*")):
+        if file.is_file() and ".snakemake" not in file.parts:
+            os.utime(file)
+    assert run.planned() == set()
+
+
+def test_a_deleted_intermediate_is_made_again_and_nothing_more(run):
+    name = "results/small/hamp/seed0/gen1/offspring.parquet"
+    before = (run.folder / name).read_bytes()
+    (run.folder / name).unlink()
+    assert {rule for rule, _ in run.planned(name)} == {"local_search"}
+    run.snakemake(name)
+    assert (run.folder / name).read_bytes() == before
+    assert run.planned() == set()
+
+
+@pytest.fixture
+def code(tmp_path):
+    """A copy of the code, to be edited."""
+    folder = tmp_path / "code"
+    for name in ("hamp", "workflow", "config", "resources"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "rules"),
+    [
+        ("hamp/stages/vary.py", "return", "return", set()),
+        ("hamp/stages/vary.py", "\n\n\ndef ", "\n\n\n# A comment.\ndef ", set()),
+        ("workflow/scripts/select.py", "\n\n\ndef ", "\n\n\n# A comment.\ndef ", set()),
+        ("hamp/export.py", "OPSET = 18", "OPSET = 19", {"export", "pareto", "report"}),
+        ("hamp/stages/pretrain.py", "def given", "X = 1\n\n\ndef given", MODEL),
+        ("hamp/training/loop.py", "EVALUATION_BATCH = 256", "EVALUATION_BATCH = 128", MODEL),
+        (
+            "hamp/pruning/importance.py",
+            "\n\n\ndef ",
+            "\n\n\nX = 1\n\n\ndef ",
+            MODEL - {"pretrain", "space", "initial"},
+        ),
+        ("hamp/evolution/surrogate.py", "FOLDS = 5", "FOLDS = 4", SEARCH),
+        ("workflow/scripts/aggregate.py", "def main", "X = 1\n\n\ndef main", {"aggregate", *END}),
+        ("hamp/digest.py", "def code_digest", "X = 1\n\n\ndef code_digest", {"data", *MODEL}),
+        ("hamp/check.py", "def check_once", "X = 1\n\n\ndef check_once", set()),
+    ],
+)
+def test_code_reruns_the_stages_that_import_it(finished, code, file, old, new, rules):
+    path = code / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert {rule for rule, _ in finished.with_code(code).planned()} == rules

@@ -1,0 +1,98 @@
+# Images, the unpruned network, its space and channel scores: what the search stands on.
+#
+# Large files (images, weights) are `ancient` inputs, so that a touch of them reruns nothing; the small table that
+# is written beside each holds its digest, so that a change of content does.
+
+
+rule data:
+    output:
+        splits=f"{RESULTS}/data/splits.parquet",
+        images=f"{RESULTS}/data/images.safetensors",
+    log:
+        f"{LOGS}/data.log",
+    benchmark:
+        f"{BENCHMARKS}/data.tsv"
+    params:
+        settings=options("data", "seed"),
+        files=digests(data_files()),
+        code=code("data"),
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    shell:
+        "{PYTHON} {SCRIPTS}/data.py {params.settings}"
+        " --splits {output.splits} --images {output.images} > {log} 2>&1"
+
+
+rule pretrain:
+    input:
+        splits=rules.data.output.splits,
+        images=ancient(rules.data.output.images),
+    output:
+        training=f"{RESULTS}/model/training.parquet",
+        weights=f"{RESULTS}/model/weights.safetensors",
+    log:
+        f"{LOGS}/pretrain.log",
+    benchmark:
+        f"{BENCHMARKS}/pretrain.tsv"
+    params:
+        settings=options("network", *pretrain_settings()),
+        files=digests(NETWORK_FILES + weights_files()),
+        code=code("pretrain"),
+    threads: CONFIG.threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+    shell:
+        "{PYTHON} {SCRIPTS}/pretrain.py --splits {input.splits} --images {input.images} {params.settings}"
+        " --training {output.training} --weights {output.weights} > {log} 2>&1"
+
+
+rule space:
+    input:
+        training=rules.pretrain.output.training,
+        weights=ancient(rules.pretrain.output.weights),
+        images=ancient(rules.data.output.images),
+    output:
+        f"{RESULTS}/space/space.parquet",
+    log:
+        f"{LOGS}/space.log",
+    benchmark:
+        f"{BENCHMARKS}/space.tsv"
+    params:
+        settings=options("network", "pruning"),
+        files=digests(NETWORK_FILES),
+        code=code("space"),
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    shell:
+        "{PYTHON} {SCRIPTS}/space.py --weights {input.weights} --images {input.images} {params.settings}"
+        " --space {output} > {log} 2>&1"
+
+
+rule scores:
+    input:
+        space=rules.space.output,
+        training=rules.pretrain.output.training,
+        weights=ancient(rules.pretrain.output.weights),
+        splits=rules.data.output.splits,
+        images=ancient(rules.data.output.images),
+    output:
+        f"{RESULTS}/space/scores.parquet",
+    log:
+        f"{LOGS}/scores.log",
+    benchmark:
+        f"{BENCHMARKS}/scores.tsv"
+    params:
+        settings=options("network", "task", "importance", "hardware", "threads", "seed"),
+        files=digests(NETWORK_FILES),
+        code=code("scores"),
+    threads: CONFIG.threads
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    shell:
+        "{PYTHON} {SCRIPTS}/scores.py --space {input.space} --weights {input.weights} --splits {input.splits}"
+        " --images {input.images} {params.settings} --scores {output} > {log} 2>&1"

@@ -1,0 +1,18 @@
+"""Decode the images once, and split them into training, validation and test images."""
+
+from hamp.command import StageParser, run
+from hamp.configuration.blocks import Data
+from hamp.data.prepare import prepare
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("images", "splits")
+    parser.block("data", Data)
+    parser.value("seed", int)
+    arguments = parser.parse_args()
+    prepare(arguments.data, arguments.seed, arguments.images, arguments.splits)
+
+
+if __name__ == "__main__":
+    run(main)

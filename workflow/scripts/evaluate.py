@@ -1,0 +1,54 @@
+"""The validation error of one shard of a generation's candidates."""
+
+from hamp.command import StageParser, run
+from hamp.configuration.blocks import Augment, Evaluate, Network
+from hamp.stages.shards import shard_of
+from hamp.tables import CANDIDATES, ERRORS, empty, read, write
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("offspring", "space", "scores", "weights", "splits", "images", "output")
+    parser.block("network", Network)
+    parser.block("augment", Augment)
+    parser.block("evaluate", Evaluate)
+    parser.value("task", str)
+    parser.value("shard", int)
+    parser.value("shards", int)
+    parser.value("hardware", str)
+    parser.value("threads", int)
+    parser.value("seed", int)
+    arguments = parser.parse_args()
+    candidates = shard_of(read(arguments.offspring, CANDIDATES), arguments.shard, arguments.shards)
+    if not len(candidates):
+        write(empty(ERRORS), arguments.output)
+        return
+
+    # Only a shard that has something to do pays for these.
+    import torch
+
+    from hamp.data.images import open_split
+    from hamp.stages.evaluate import evaluate
+    from hamp.stages.network import load_network, read_scores
+    from hamp.stages.read import read_space
+    from hamp.training.tasks import task
+
+    torch.set_num_threads(arguments.threads)
+    errors = evaluate(
+        candidates,
+        load_network(arguments.network, arguments.weights, arguments.images),
+        read_space(arguments.space),
+        read_scores(arguments.scores),
+        open_split(arguments.images, arguments.splits, "train"),
+        open_split(arguments.images, arguments.splits, "validation"),
+        task(arguments.task),
+        arguments.evaluate,
+        arguments.augment,
+        seed=arguments.seed,
+        hardware=arguments.hardware,
+    )
+    write(errors, arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+"""Write the fine-tuned networks, and the unpruned one, as ONNX and safetensors."""
+
+import torch
+
+from hamp.candidates import UNPRUNED
+from hamp.command import StageParser, run
+from hamp.configuration.blocks import Network
+from hamp.data.images import open_split
+from hamp.stages.finalize import export, load_finetuned, networks_of, unpruned_first
+from hamp.stages.network import load_network, read_scores
+from hamp.stages.read import read_space
+from hamp.tables import MEMBERS, read, write
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("members", "space", "scores", "weights", "splits", "images", "folder", "output")
+    parser.files("finetuned-weights", many=True)
+    parser.block("network", Network)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    members, space = read(arguments.members, MEMBERS), read_space(arguments.space)
+    model = load_network(arguments.network, arguments.weights, arguments.images)
+    finetuned = load_finetuned(
+        model, space, read_scores(arguments.scores), members, arguments.finetuned_weights
+    )
+    widths = {UNPRUNED: space.channels, **networks_of(members, space)}
+    images = open_split(arguments.images, arguments.splits, "validation")
+    write(export(unpruned_first(model, finetuned), widths, images, arguments.folder), arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

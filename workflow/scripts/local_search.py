@@ -1,0 +1,37 @@
+"""Candidates that the surrogate promises much of, beside those of the variation."""
+
+from hamp.command import StageParser, run
+from hamp.stages.read import read_space
+from hamp.stages.surrogate import local_search
+from hamp.tables import CANDIDATES, EVALUATED, PROFILE, SURROGATE, read, write
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("space", "profile", "population", "archive", "variation", "surrogate", "output")
+    parser.value("method", str)
+    parser.value("seed", int)
+    parser.value("generation", int)
+    parser.value("offspring", int)
+    parser.value("objectives", str, nargs="+")
+    parser.value("latency", str)
+    arguments = parser.parse_args()
+    table = local_search(
+        read_space(arguments.space),
+        read(arguments.profile, PROFILE),
+        read(arguments.population, EVALUATED),
+        read(arguments.archive, EVALUATED),
+        read(arguments.variation, CANDIDATES),
+        read(arguments.surrogate, SURROGATE),
+        method=arguments.method,
+        seed=arguments.seed,
+        generation=arguments.generation,
+        offspring=arguments.offspring,
+        objectives=arguments.objectives,
+        latency=arguments.latency,
+    )
+    write(table, arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,54 @@
+"""Latency and memory of a generation's candidates: measured on the device, or predicted."""
+
+from hamp.command import StageParser, run
+from hamp.configuration.blocks import Device, Measure, Network
+from hamp.stages.measure import measured, predicted
+from hamp.stages.read import read_space
+from hamp.tables import CANDIDATES, MEASURED, PROFILE, empty, matrix, read, write
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("offspring", "space", "scores", "profile", "weights", "images", "output")
+    parser.block("network", Network)
+    parser.block("device", Device)
+    parser.block("measure", Measure)
+    parser.value("seed", int)
+    arguments = parser.parse_args()
+    candidates = read(arguments.offspring, CANDIDATES)
+    space, profile = read_space(arguments.space), read(arguments.profile, PROFILE)
+    if not len(candidates):
+        write(empty(MEASURED), arguments.output)
+        return
+    if arguments.measure.latency == "predicted":
+        write(predicted(candidates, space, profile, arguments.device.batch_size), arguments.output)
+        return
+
+    # Only what is measured needs these.
+    from hamp.pruning.slicing import prune
+    from hamp.stages.network import facts, load_network, read_scores
+
+    model, scores = (
+        load_network(arguments.network, arguments.weights, arguments.images),
+        read_scores(arguments.scores),
+    )
+    networks = {
+        name: prune(model, space, widths, scores)
+        for name, widths in zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)
+    }
+    table = measured(
+        candidates,
+        networks,
+        model,
+        space,
+        profile,
+        facts(arguments.images)[1],
+        arguments.device,
+        arguments.measure,
+        seed=arguments.seed,
+    )
+    write(table, arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

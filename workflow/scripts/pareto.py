@@ -1,0 +1,24 @@
+"""The front: what fine-tuning, testing, measuring and exporting gave, joined."""
+
+from hamp.command import StageParser, run
+from hamp.stages.pareto import pareto
+from hamp.tables import EXPORTED, FINETUNED, MEASURED, MEMBERS, TESTED, concatenate, read, write
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("members", "tested", "measured", "exported", "output")
+    parser.files("finetuned", many=True)
+    arguments = parser.parse_args()
+    table = pareto(
+        read(arguments.members, MEMBERS),
+        concatenate([read(path, FINETUNED) for path in arguments.finetuned]),
+        read(arguments.tested, TESTED),
+        read(arguments.measured, MEASURED),
+        read(arguments.exported, EXPORTED),
+    )
+    write(table, arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,30 @@
+"""Fit models of the costly objectives to all that was evaluated."""
+
+from hamp.command import StageParser, run
+from hamp.stages.read import read_space
+from hamp.stages.surrogate import surrogate
+from hamp.tables import EVALUATED, PROFILE, read, write
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("space", "profile", "archive", "output")
+    parser.value("seed", int)
+    parser.value("generation", int)
+    parser.value("objectives", str, nargs="+")
+    parser.value("latency", str)
+    arguments = parser.parse_args()
+    table = surrogate(
+        read_space(arguments.space),
+        read(arguments.profile, PROFILE),
+        read(arguments.archive, EVALUATED),
+        seed=arguments.seed,
+        generation=arguments.generation,
+        objectives=arguments.objectives,
+        latency=arguments.latency,
+    )
+    write(table, arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)

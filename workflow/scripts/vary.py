@@ -1,0 +1,37 @@
+"""New candidates by variation of the population."""
+
+from hamp.command import StageParser, run
+from hamp.stages.read import read_space
+from hamp.stages.vary import vary
+from hamp.tables import EVALUATED, PROFILE, read, write
+
+
+def main() -> None:
+    parser = StageParser(description=__doc__)
+    parser.files("space", "profile", "population", "archive", "output")
+    parser.value("method", str)
+    parser.value("seed", int)
+    parser.value("generation", int)
+    parser.value("offspring", int)
+    parser.value("objectives", str, nargs="+")
+    parser.value("patience", int, optional=True)
+    parser.value("tolerance", float)
+    arguments = parser.parse_args()
+    table = vary(
+        read_space(arguments.space),
+        read(arguments.profile, PROFILE),
+        read(arguments.population, EVALUATED),
+        read(arguments.archive, EVALUATED),
+        method=arguments.method,
+        seed=arguments.seed,
+        generation=arguments.generation,
+        offspring=arguments.offspring,
+        objectives=arguments.objectives,
+        patience=arguments.patience,
+        tolerance=arguments.tolerance,
+    )
+    write(table, arguments.output)
+
+
+if __name__ == "__main__":
+    run(main)
