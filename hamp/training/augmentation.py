@@ -9,7 +9,8 @@ from hamp.data.images import ImageSet
 
 
 def augment(images: Tensor, settings: blocks.Augment, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to `crop` pixels each way, with black where nothing was, and mirror each second one.
+    """Shift each image by up to `crop` pixels each way, with black where nothing was, and mirror each
+    second one.
 
     Args:
         images: (n, channels, height, width), of any type.
@@ -34,13 +35,12 @@ def augment(images: Tensor, settings: blocks.Augment, generator: torch.Generator
 def calibration_batches(
     train: ImageSet, settings: blocks.Augment, n_images: int, batch_size: int, seed: int
 ) -> list[Tensor]:
-    """Normalised batches (float32) of at most `n_images` augmented training images, drawn without replacement.
+    """Normalised batches (float32) of at most `n_images` augmented training images, drawn without
+    replacement.
 
-    With the training's augmentation, because BatchNorm statistics of clean images are not those that the weights
-    were trained with: on CIFAR-10 it costs two points of accuracy.
+    With the training's augmentation, because BatchNorm statistics of clean images are not those that the
+    weights were trained with: on CIFAR-10 it costs two points of accuracy.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(train), generator=generator)[:n_images]
-    return [
-        train.normalised(augment(train.at(part)[0], settings, generator)) for part in chosen.split(batch_size)
-    ]
+    return [train.normalised(augment(train.at(part)[0], settings, generator)) for part in chosen.split(batch_size)]

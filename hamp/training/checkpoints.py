@@ -13,7 +13,7 @@ SAMPLE = 512
 
 
 def digest(texts: list[str], tensors: list[Tensor]) -> str:
-    """Digest of settings and tensors; of a long tensor, that of its size and of rows spread evenly over it."""
+    """Digest of settings and tensors; of many images, that of their number and of some spread evenly."""
     sha = hashlib.sha256("\0".join(texts).encode())
     for tensor in tensors:
         sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())

@@ -1,4 +1,4 @@
-"""Parts of stochastic gradient descent: the optimiser, its schedule, and the mean of the weights over the steps."""
+"""Parts of stochastic gradient descent: optimiser, schedule, and average of the weights over the steps."""
 
 import math
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def optimiser(model: nn.Module, settings: blocks.Optimisation) -> torch.optim.SG
 
 
 def learning_rate(step: int, total: int, settings: blocks.Optimisation) -> float:
-    """Of step 0 to total - 1: a linear rise to the peak, then a half cosine towards 0 (Loshchilov and Hutter, 2017)."""
+    """Of step 0 to total - 1: a linear rise, then a half cosine towards 0 (Loshchilov and Hutter, 2017)."""
     rise = round(settings.warmup_fraction * total)
     if step < rise:
         return settings.learning_rate * (step + 1) / rise

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from hamp.data.images import ImageSet
-from hamp.training.hardware import processor
+from hamp.training.hardware import place, processor
 from hamp.training.tasks import Task
 
 
@@ -30,7 +30,7 @@ def evaluate(
         hardware: `cpu` or `cuda`.
     """
     device = processor(hardware)
-    model.to(device, memory_format=torch.channels_last).eval()
+    place(model, device).eval()
     total = torch.zeros((), dtype=torch.float64)
     chosen = images.first(limit)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):

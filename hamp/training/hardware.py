@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from hamp.errors import UserError
 
@@ -17,6 +18,11 @@ def processor(hardware: str) -> torch.device:
     if hardware == "cuda" and not torch.cuda.is_available():
         raise UserError("hardware: 'cuda', but this machine has no CUDA device that PyTorch can use; set it to cpu")
     return torch.device(hardware)
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move the model to the device, with the channels last, which convolutions prefer."""
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 @contextmanager

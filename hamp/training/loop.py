@@ -20,7 +20,7 @@ from hamp.seeding import seed_of
 from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
 from hamp.training.evaluation import evaluate
-from hamp.training.hardware import deterministic, processor
+from hamp.training.hardware import deterministic, place, processor
 from hamp.training.tasks import Task
 
 EVALUATION_BATCH = 256
@@ -46,8 +46,9 @@ def train(
 ) -> pa.Table:
     """Train `model` in place; the history, one row an epoch (`tables.TRAINING`).
 
-    Nesterov momentum, learning rate rising linearly and then falling as a cosine to 0. The result depends on the
-    arguments and the number of threads only: also if the job is killed and run again with the same checkpoint.
+    Nesterov momentum, learning rate rising linearly and then falling as a cosine to 0. The result depends
+    on the arguments and the number of threads only: also if the job is killed and run again with the same
+    checkpoint.
 
     Args:
         model: any network; left on `hardware`, in evaluation mode.
@@ -67,10 +68,10 @@ def train(
         progress: whether to write a line an epoch to the standard error.
     """
     device = processor(hardware)
-    model.to(device, memory_format=torch.channels_last)
+    place(model, device)
     teachers = []
     if teacher is not None and distillation:
-        teachers = [teacher.to(device, memory_format=torch.channels_last).eval()]
+        teachers = [place(teacher, device).eval()]
 
     def loss_of(inputs: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
@@ -147,7 +148,7 @@ def train(
 def _batches(
     images: ImageSet, size: int, augmentation: blocks.Augment, seed: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass in random order: augmented, normalised, on `device`; what does not fill a batch is left out."""
+    """One pass in random order: augmented, normalised; what does not fill a batch is left out."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
     usable = len(order) // size * size or len(order)

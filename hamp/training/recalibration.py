@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running statistics of every BatchNorm by their mean over `batches`; the weights stay.
 
-    Pruning changes what a layer is given, so the statistics of the unpruned network are wrong for it. The network is
-    left in evaluation mode; without a BatchNorm or a batch, nothing else happens.
+    Pruning changes what a layer is given, so the statistics of the unpruned network are wrong for it. The
+    network is left in evaluation mode; without a BatchNorm or a batch, nothing else happens.
 
     Args:
         model: on the device of the batches.

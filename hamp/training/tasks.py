@@ -30,8 +30,8 @@ class Task:
 def task(spec: str) -> Task:
     """`classification`, or the user's own: a callable from (outputs, targets) to (mean loss, errors).
 
-    The errors are one an image, in [0, 1]. Distillation of the user's own task is by the mean squared distance of the
-    outputs.
+    The errors are one an image, in [0, 1]. Distillation of the user's own task is by the mean squared
+    distance of the outputs.
 
     Raises:
         UserError: the callable cannot be loaded, or gives something else (on its first batch).
@@ -49,8 +49,8 @@ def task(spec: str) -> Task:
         loss, errors = given
         if loss.dim() or errors.shape != targets.shape[:1]:
             raise UserError(
-                f"task: '{spec}' gave a loss of shape {tuple(loss.shape)} and errors of shape {tuple(errors.shape)} "
-                f"for {len(targets)} images; the loss must be a scalar, and the errors one an image"
+                f"task: '{spec}' gave a loss of shape {tuple(loss.shape)} and errors of shape "
+                f"{tuple(errors.shape)} for {len(targets)} images; the loss must be a scalar, and the errors one an image"
             )
         return loss, errors
 
@@ -71,7 +71,7 @@ def _misclassified(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def soft_target_distance(outputs: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Kullback-Leibler divergence of the softened outputs, times the squared temperature (Hinton et al., 2015)."""
+    """Kullback-Leibler divergence of the softened outputs, times temperature squared (Hinton et al., 2015)."""
     student = F.log_softmax(outputs / temperature, 1)
     target = F.log_softmax(teacher / temperature, 1)
     return F.kl_div(student, target, reduction="batchmean", log_target=True) * temperature**2
