@@ -1,0 +1,82 @@
+"""Copies of a module tree that share nothing with the original except what the caller maps."""
+
+import copy
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_SHARED = (int, float, bool, str, bytes, type(None), type, FunctionType, BuiltinFunctionType)
+_TABLES = {"_parameters", "_buffers", "_modules"}
+
+
+def copy_modules(
+    module: nn.Module,
+    tensor: Callable[[str, Tensor], Tensor],
+    finish: Callable[[str, nn.Module, nn.Module], nn.Module] = lambda path, old, new: new,
+) -> nn.Module:
+    """Copy `module` and all below it.
+
+    Each distinct registered tensor `t` becomes `tensor(full name, t)`, once; plain tensor attributes have the name
+    "". `finish(path, old, new)` may change or replace every new module. Shared modules and tied parameters stay
+    shared. Only what is kept is ever copied, which is why this isn't `copy.deepcopy`.
+    """
+    tensors: dict[int, Tensor] = {}
+    modules: dict[int, nn.Module] = {}
+
+    def map_tensor(name: str, t: Tensor | None) -> Tensor | None:
+        if t is None:
+            return None
+        new = tensors.get(id(t))
+        if new is None:
+            new = tensors[id(t)] = tensor(name, t)
+        return new
+
+    def visit(path: str, old: nn.Module) -> nn.Module:
+        known = modules.get(id(old))
+        if known is not None:
+            return known
+        new = modules[id(old)] = old.__class__.__new__(old.__class__)
+        prefix = f"{path}." if path else ""
+        table, source = new.__dict__, old.__dict__
+        for name in ("_parameters", "_buffers"):
+            table[name] = {k: map_tensor(prefix + k, v) for k, v in source[name].items()}
+        table["_modules"] = {k: None if v is None else visit(prefix + k, v) for k, v in source["_modules"].items()}
+        for name, value in source.items():
+            if name not in _TABLES:
+                table[name] = value if type(value) in _SHARED else copy_value(value)
+        finished = finish(path, old, new)
+        modules[id(old)] = finished
+        return finished
+
+    def copy_value(value: Any) -> Any:
+        if isinstance(value, nn.Module):
+            return visit("", value)
+        if isinstance(value, Tensor):
+            return map_tensor("", value)
+        if isinstance(value, (dict, list, set)) and not value:
+            return value.copy()
+        if type(value) is tuple and all(type(v) in _SHARED for v in value):
+            return value
+        return copy.deepcopy(value, {id(x): copy_value(x) for x in _tensors_and_modules(value)})
+
+    return visit("", module)
+
+
+def _tensors_and_modules(value: Any, depth: int = 4) -> Iterator[Tensor | nn.Module]:
+    if isinstance(value, (nn.Module, Tensor)):
+        yield value
+    elif depth and isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors_and_modules(item, depth - 1)
+    elif depth and isinstance(value, (list, tuple, set)):
+        for item in value:
+            yield from _tensors_and_modules(item, depth - 1)
+
+
+def to_meta(name: str, tensor: Tensor) -> Tensor:
+    """The tensor without data, on the meta device; a parameter stays a parameter."""
+    empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty

@@ -1,0 +1,213 @@
+"""The cost graph of a network, from its trace and the groups of its channels."""
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from hamp.pruning.costs import Graph, LayerSpec
+from hamp.pruning.grouping import Grouping
+from hamp.pruning.propagation import Propagation
+from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, movement, short_name
+from hamp.pruning.trace import Op, Param, Ref
+
+_IN_PLACE = (elementwise, batch_norm)
+
+
+class _Axes:
+    """Numbers the distinct axes of counted channels."""
+
+    def __init__(self, grouping: Grouping, p: Propagation):
+        self.grouping, self.p = grouping, p
+        self.rows: dict[tuple, int] = {}
+        self._by_classes: dict[bytes, tuple] = {}
+
+    def add(self, constant: int, units: dict[int, int], branch: int = -1) -> int:
+        key = (constant, tuple(sorted(units.items())), branch)
+        return self.rows.setdefault(key, len(self.rows))
+
+    def of_classes(self, classes: np.ndarray, branch: int = -1) -> int:
+        data = classes.tobytes()
+        if data not in self._by_classes:
+            self._by_classes[data] = self.grouping.unit_counts(classes)
+        return self.add(*self._by_classes[data], branch)
+
+    def of_atoms(self, atoms: np.ndarray | None, size: int) -> int:
+        return self.add(size, {}) if atoms is None else self.of_classes(self.p.atlas.find(atoms))
+
+    def of_value(self, value: int, branch: int = -1) -> tuple[int, int]:
+        """Axis and elements a channel of one image."""
+        shape = self.p.trace.shapes[value]
+        elements = int(np.prod(shape)) // self.p.trace.batch
+        channels = self.p.values.get(value)
+        if channels is None or len(channels.dims) > 1:
+            return self.add(elements, {}, branch), 1
+        return self.of_classes(self.p.atlas.find(channels.atoms), branch), elements // channels.atoms.size
+
+
+def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, constant_values: dict[int, int]) -> Graph:
+    """Build the cost graph; `constant_values` maps values that a removed branch turns into constants to the branch."""
+    axes = _Axes(grouping, p)
+    ops = list(p.trace.root.ops())
+    layers = tuple(spec for op in ops if (spec := _layer(op, axes)) is not None)
+    used = {t.name for op in ops for t in p.tensor_inputs(op) if isinstance(t, Param)}
+    seen: set[int] = set()
+    tensors = []
+    for name, parameter in model.named_parameters():
+        seen.add(id(parameter))
+        tensors.append(_parameter(name, parameter, axes, name in used))
+    buffers = _buffers(p, ops, axes, constant_values)
+    moved = _moved(p, ops, axes, constant_values)
+    units = np.zeros((len(grouping.groups), len(axes.rows)), dtype=np.int64)
+    for (_, terms, _), column in axes.rows.items():
+        for group, count in terms:
+            units[group, column] = count
+    return Graph(
+        np.array([key[0] for key in axes.rows], dtype=np.int64),
+        units,
+        np.array([key[2] for key in axes.rows], dtype=np.int64),
+        layers,
+        np.array(tensors, dtype=np.int64).reshape(-1, 4),
+        np.array(buffers, dtype=np.int64).reshape(-1, 4),
+        np.array(moved, dtype=np.int64).reshape(-1, 2),
+    )
+
+
+def _layer(op: Op, axes: _Axes) -> LayerSpec | None:
+    name = short_name(op.name)
+    transposed = name.startswith("conv_transpose")
+    if not (name.startswith("conv") and name[-2:] in ("1d", "2d", "3d")) and name != "linear":
+        return None
+    p = axes.p
+    x, weight = op.args[0], argument(op, 1, "weight")
+    shape = p.shape(weight)
+    in_shape, out_shape = p.shape(x), p.shape(op.output)
+    if name == "linear":
+        rows = int(np.prod(out_shape[:-1])) // p.trace.batch
+        into = axes.of_atoms(_atoms(p, x), shape[1])
+        out = axes.of_atoms(_atoms(p, op.output), shape[0])
+        return LayerSpec("linear", _owner(weight, op), into, out, (), (), (), (), 0, 0, max(rows, 1), (), ())
+    n = len(shape) - 2
+    groups = int(argument(op, 6, "groups", 1))
+    in_channels, out_channels = in_shape[-n - 1], out_shape[-n - 1]
+    into = axes.of_atoms(_atoms(p, x), in_channels)
+    out = axes.of_atoms(_atoms(p, op.output), out_channels)
+
+    def per_dim(value: Any) -> tuple[int, ...]:
+        return (int(value),) * n if isinstance(value, int) else tuple(int(v) for v in value)
+
+    padding = argument(op, 4, "padding", 0)
+    dilation = per_dim(argument(op, 7 if transposed else 5, "dilation", 1))
+    if isinstance(padding, str):
+        same = padding == "same"
+        padding = tuple(d * (k - 1) // 2 if same else 0 for d, k in zip(dilation, shape[2:], strict=True))
+    groups = int(argument(op, 6, "groups", 1))
+    size = in_shape[-n:] if transposed else out_shape[-n:]
+    return LayerSpec(
+        "conv_transpose" if transposed else "conv",
+        _owner(weight, op),
+        into,
+        out,
+        tuple(shape[2:]),
+        per_dim(argument(op, 3, "stride", 1)),
+        per_dim(padding),
+        dilation,
+        out_channels // groups if groups > 1 else 0,
+        in_channels // groups if groups > 1 else 0,
+        int(np.prod(size)),
+        tuple(in_shape[-n:]),
+        tuple(out_shape[-n:]),
+    )
+
+
+def _atoms(p: Propagation, tensor: Any) -> np.ndarray | None:
+    channels = p.channels(tensor)
+    return channels.atoms if channels is not None and len(channels.dims) == 1 else None
+
+
+def _owner(weight: Any, op: Op) -> str:
+    return weight.name.rpartition(".")[0] if isinstance(weight, Param) else op.module
+
+
+def _parameter(name: str, parameter: nn.Parameter, axes: _Axes, used: bool) -> tuple[int, int, int, int]:
+    """A parameter's size as the product of two counts and a number."""
+    sides, rest = [], 1
+    for dim, size in enumerate(parameter.shape):
+        atoms = axes.p.atlas.axes.get((name, dim))
+        if atoms is None or len(sides) == 2:
+            rest *= size
+        else:
+            sides.append(axes.of_atoms(atoms, size))
+    one = axes.add(1, {})
+    first, second = (*sides, one, one)[:2]
+    return first, second, rest, int(used)
+
+
+def _buffers(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[int, int]) -> list[tuple]:
+    """Activations with the steps at which they are first and last needed; views and in-place results share one."""
+    last: dict[int, int] = {}
+    for step, op in enumerate(ops):
+        for tensor in p.tensor_inputs(op):
+            if isinstance(tensor, Ref):
+                last[tensor.value] = step
+    for ref in pytree.tree_leaves(p.trace.root.output):
+        if isinstance(ref, Ref):
+            last[ref.value] = len(ops)
+    owner: dict[int, int] = {}  # value -> first value in the same memory
+    by_memory: dict[int, int] = {}
+    born: dict[int, int] = {}
+
+    def place(value: int, step: int, host: int | None) -> None:
+        memory = p.trace.storages[value]
+        host = by_memory.get(memory) if host is None else host
+        owner[value] = value if host is None else host
+        by_memory.setdefault(memory, owner[value])
+        born.setdefault(owner[value], step)
+
+    inputs = [r for r in pytree.tree_leaves((p.trace.root.args, p.trace.root.kwargs)) if isinstance(r, Ref)]
+    for ref in inputs:
+        place(ref.value, 0, None)
+    for step, op in enumerate(ops):
+        outputs = [r for r in pytree.tree_leaves(op.output) if isinstance(r, Ref)]
+        sources = [t for t in p.tensor_inputs(op) if isinstance(t, Ref)]
+        host = None
+        if RULES.get(short_name(op.name)) in _IN_PLACE and len(outputs) == 1:
+            same = [
+                owner[s.value]
+                for s in sources
+                if last[s.value] == step and p.shape(s) == p.shape(outputs[0]) and s.value in owner
+            ]
+            host = same[0] if same and _free(same[0], owner, last, step) else None
+        for ref in outputs:
+            place(ref.value, step, host)
+    until: dict[int, int] = {}
+    for value, host in owner.items():
+        until[host] = max(until.get(host, born[host]), last.get(value, born[host]))
+    rows = []
+    for host, first in born.items():
+        axis, elements = axes.of_value(host, constant_values.get(host, -1))
+        rows.append((axis, elements, first, until[host]))
+    return rows
+
+
+def _free(host: int, owner: dict[int, int], last: dict[int, int], step: int) -> bool:
+    return all(last.get(value, -1) <= step for value, of in owner.items() if of == host)
+
+
+def _moved(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[int, int]) -> list[tuple[int, int]]:
+    """What layers other than convolutions, linear layers and views read and write."""
+    totals: dict[int, int] = {}
+    for op in ops:
+        name = short_name(op.name)
+        if _is_costly(name) or (RULES.get(name) is movement and name not in ("contiguous", "clone")):
+            continue
+        refs = [t for t in (*p.tensor_inputs(op), *pytree.tree_leaves(op.output)) if isinstance(t, Ref)]
+        for ref in refs:
+            axis, elements = axes.of_value(ref.value, constant_values.get(ref.value, -1))
+            totals[axis] = totals.get(axis, 0) + elements
+    return sorted(totals.items())
+
+
+def _is_costly(name: str) -> bool:
+    return name == "linear" or (name.startswith("conv") and name[-2:] in ("1d", "2d", "3d"))

@@ -1,0 +1,188 @@
+"""Carry channels through a trace, operation by operation."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import get_testing_overrides, resolve_name
+from torch.utils import _pytree as pytree
+
+from hamp.pruning.channels import Atlas, Atoms, Channels
+from hamp.pruning.rules import RULES, short_name
+from hamp.pruning.trace import Const, Op, Param, Ref, Trace
+
+_FUNCTIONS = {resolve_name(f): f for f in get_testing_overrides() if resolve_name(f)}
+_MEMORY_ONLY = ("contiguous", "clone")
+
+
+def function(name: str):
+    """The torch function that `resolve_name` calls `name`: only those that take tensors, so nothing else can be named."""
+    return _FUNCTIONS[name]
+
+
+class Propagation:
+    """The channels of every value of one trace; `atlas` is shared with other traces of the network."""
+
+    def __init__(self, trace: Trace, atlas: Atlas, param_shapes: dict[str, tuple[int, ...]]):
+        self.trace, self.atlas, self.param_shapes = trace, atlas, param_shapes
+        self.values: dict[int, Channels] = {}
+        self.reasons: dict[int, str] = {}
+        self.fixed_params: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Apply the rule of every operation in order, then pin what reaches the output."""
+        for ref in pytree.tree_leaves((self.trace.root.args, self.trace.root.kwargs)):
+            if isinstance(ref, Ref):
+                self.reasons[ref.value] = "meets the network's input"
+        for op in self.trace.root.ops():
+            known = RULES.get(short_name(op.name))
+            if op.clobbers and any(self.channels(t) is not None for t in self.tensor_inputs(op)):
+                self.freeze(op, "writes into a tensor that is read again")
+            elif known is None:
+                self.freeze(op, "is not understood")
+            else:
+                known(self, op)
+        for ref in pytree.tree_leaves(self.trace.root.output):
+            self.freeze_tensor(ref, "network output")
+        for name, reason in self.fixed_params.items():
+            for (param, _), atoms in self.atlas.axes.items():
+                if param == name:
+                    self.atlas.pin(atoms, reason)
+
+    def shape(self, tensor: Ref | Param | Const) -> tuple[int, ...]:
+        if isinstance(tensor, Ref):
+            return self.trace.shapes[tensor.value]
+        return self.param_shapes[tensor.name] if isinstance(tensor, Param) else tensor.shape
+
+    def ndim(self, tensor: Any) -> int:
+        if not isinstance(tensor, (Ref, Param, Const)):
+            tensor = next(t for t in pytree.tree_leaves(tensor) if isinstance(t, (Ref, Param, Const)))
+        return len(self.shape(tensor))
+
+    def tensor_inputs(self, op: Op) -> list:
+        return [t for t in pytree.tree_leaves((op.args, op.kwargs)) if isinstance(t, (Ref, Param, Const))]
+
+    def channels(self, tensor: Any) -> Channels | None:
+        return self.values.get(tensor.value) if isinstance(tensor, Ref) else None
+
+    def settled(self, tensor: Any) -> Channels | None:
+        """The tensor's channels, in one dimension: where a reshape spread them over several, rows go together."""
+        channels = self.channels(tensor)
+        if channels is None or len(channels.dims) == 1:
+            return channels
+        main = int(np.argmax(channels.atoms.shape))
+        rows = np.moveaxis(channels.atoms, main, -1).reshape(-1, channels.atoms.shape[main])
+        self.atlas.join(rows[:1], rows)
+        self.values[tensor.value] = Channels((channels.dims[main],), rows[0])
+        return self.values[tensor.value]
+
+    def channels_at(self, tensor: Any, dim: int) -> Atoms | None:
+        """The atoms in dimension `dim`; channels found elsewhere are pinned."""
+        channels = self.settled(tensor)
+        if channels is None:
+            return None
+        if channels.dims[0] != dim:
+            self.atlas.pin(channels.atoms, "channels used as another dimension")
+            return None
+        return channels.atoms
+
+    def why_fixed(self, tensor: Any) -> str:
+        default = "meets a tensor of fixed size"
+        return self.reasons.get(tensor.value, default) if isinstance(tensor, Ref) else default
+
+    def set(self, output: Any, channels: Channels | None, reason: str | None = None) -> None:
+        """All tensors of `output` have these channels."""
+        for ref in pytree.tree_leaves(output):
+            if isinstance(ref, Ref):
+                self.values.pop(ref.value, None)
+                if channels is not None:
+                    self.values[ref.value] = channels
+                elif reason:
+                    self.reasons[ref.value] = reason
+
+    def bind(self, param: Param, dim: int, atoms: Atoms | None, reason: str) -> None:
+        """Dimension `dim` of a parameter has these atoms; without any, it's fixed for this reason."""
+        size = self.param_shapes[param.name][dim]
+        if atoms is None:
+            self.atlas.pin(self.atlas.axis(param.name, dim, size), reason)
+        else:
+            self.atlas.bind(param.name, dim, atoms)
+
+    def fixed_atoms(self, tensor: Any, size: int) -> Atoms:
+        atoms = self.atlas.fresh(size)
+        self.atlas.pin(atoms, self.why_fixed(tensor))
+        return atoms
+
+    def freeze_tensor(self, tensor: Any, reason: str) -> None:
+        if isinstance(tensor, Param):
+            self.fixed_params.setdefault(tensor.name, reason)
+        elif (channels := self.channels(tensor)) is not None:
+            self.atlas.pin(channels.atoms, reason)
+
+    def freeze(self, op: Op, why: str) -> None:
+        """Pin everything that the operation touches."""
+        reason = f"{short_name(op.name)} in {op.module or 'the network'} {why}"
+        for tensor in self.tensor_inputs(op):
+            self.freeze_tensor(tensor, reason)
+        self.set(op.output, None, reason)
+
+    def move(self, op: Op) -> None:
+        """An operation that only moves elements is applied to the atoms themselves."""
+        x = op.args[0] if op.args else None
+        others = [t for t in self.tensor_inputs(op) if t is not x]
+        as_other = short_name(op.name).endswith("_as")
+        if not isinstance(x, (Ref, Param)) or (others and not as_other):
+            return self.freeze(op, "is not understood")
+        channels = self._param_channels(x) if isinstance(x, Param) else self.channels(x)
+        if channels is None:
+            return self.set(op.output, None, self.why_fixed(x))
+        if short_name(op.name) in _MEMORY_ONLY:
+            return self.set(op.output, channels)
+        shape = self.shape(x)
+        grid = _spread(channels.atoms, channels.dims, shape)
+        places = torch.arange(int(np.prod(shape))).reshape(shape)
+        source = x.value if isinstance(x, Ref) else -1
+        if channels.origin is not None:
+            source, before = channels.origin
+            places = torch.from_numpy(before)
+        # both at once: atoms and where each element comes from
+        for ref, atoms, place in zip(
+            _tensors(op.output), _apply(op, grid, self), _apply(op, places, self), strict=True
+        ):
+            self.set(ref, self._gathered(atoms, source, place))
+
+    def _gathered(self, grid: torch.Tensor, source: int, places: torch.Tensor) -> Channels | None:
+        varying = tuple(d for d in range(grid.ndim) if grid.shape[d] > 1 and bool((grid != grid.narrow(d, 0, 1)).any()))
+        atoms = grid[tuple(slice(None) if d in varying else 0 for d in range(grid.ndim))].numpy()
+        if not varying:
+            if atoms.size:
+                self.atlas.pin(atoms.reshape(-1), "a single channel is selected")
+            return None
+        return Channels(varying, atoms, (source, places.numpy()) if len(varying) > 1 else None)
+
+    def _param_channels(self, param: Param) -> Channels | None:
+        wide = [d for d, size in enumerate(self.param_shapes[param.name]) if size > 1]
+        if len(wide) != 1:
+            self.freeze_tensor(param, "reshaped by the network's code")
+            return None
+        size = self.param_shapes[param.name][wide[0]]
+        return Channels((wide[0],), self.atlas.axis(param.name, wide[0], size))
+
+
+def _tensors(tree: Any) -> list:
+    return [t for t in pytree.tree_leaves(tree) if isinstance(t, (Ref, Param, Const))]
+
+
+def _spread(atoms: np.ndarray, dims: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:
+    sizes = [n if d in dims else 1 for d, n in enumerate(shape)]
+    return torch.from_numpy(np.ascontiguousarray(atoms)).reshape(sizes).expand(shape)
+
+
+def _apply(op: Op, grid: torch.Tensor, p: Propagation) -> list[torch.Tensor]:
+    def real(t):
+        return torch.zeros(p.shape(t), dtype=torch.int64) if isinstance(t, (Ref, Param, Const)) else t
+
+    if short_name(op.name) in ("view", "view_as"):  # `expand` made strides that `view` may refuse
+        grid = grid.contiguous()
+    args = (grid, *(pytree.tree_map(real, a) for a in op.args[1:]))
+    return [t for t in pytree.tree_leaves(function(op.name)(*args, **pytree.tree_map(real, op.kwargs)))]

@@ -1,0 +1,128 @@
+"""Cut the weights of a pruned network out of the full one."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from hamp.errors import UserError
+from hamp.pruning.copying import copy_modules
+from hamp.pruning.importance import score
+from hamp.pruning.space import Space
+
+Scores = Sequence[NDArray[np.float64]]
+
+
+def prune(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None = None) -> nn.Module:
+    """A new, smaller network: of every group the channels with the highest scores stay, in their order.
+
+    Args:
+        model: the network of which `space` was found; it's left untouched.
+        widths: (groups,), integers.
+        scores: float64, one array (channels,) a group, larger is kept longer; None: by L1 norm. The channels kept at
+            a smaller width are among those kept at a larger one.
+
+    Returns a network of the same classes that shares no memory with `model`.
+    Raises UserError for widths that are not allowed, or a model that doesn't match the space.
+    """
+    kept = kept_units(model, space, widths, scores)
+    cut = _cutter(space, kept)
+    return copy_modules(model, cut, _refit)
+
+
+def kept_units(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None) -> NDArray[np.bool_]:
+    """Which units stay; entry 0 stands for what always stays, see `Space.axes`."""
+    values = np.asarray(widths)
+    if values.ndim != 1:
+        raise UserError(
+            f"widths have shape {values.shape}; one network has one integer for each of {space.groups} groups"
+        )
+    units = space.canonical(space.validate(values)) // space.unit
+    if scores is None:
+        scores = score(model, space, "l1")
+    if len(scores) != space.groups:
+        raise UserError(f"there are scores for {len(scores)} groups; this space has {space.groups}")
+    kept = [np.ones(1, dtype=bool)]
+    for group, count in enumerate(units.tolist()):
+        total = int(space.units[group])
+        stay = np.ones(total, dtype=bool)
+        if count < total:
+            values = np.asarray(scores[group], dtype=np.float64)
+            if values.shape != (space.channels[group],):
+                raise UserError(
+                    f"scores of group {group} ({space.names[group]}) have shape {values.shape}; "
+                    f"it has {space.channels[group]} channels"
+                )
+            by_unit = values.reshape(total, -1).mean(axis=1)
+            stay[np.argsort(-by_unit, kind="stable")[count:]] = False
+        kept.append(stay)
+    return np.concatenate(kept)
+
+
+def axis_indices(space: Space, kept: NDArray[np.bool_]) -> list[Tensor | None]:
+    """For every axis of the space the positions that stay, ascending; None where all do."""
+    indices: list[Tensor | None] = []
+    for axis in space.axes:
+        stay = kept[axis]
+        indices.append(None if stay.all() else torch.from_numpy(np.flatnonzero(stay)))
+    return indices
+
+
+def _cutter(space: Space, kept: NDArray[np.bool_]) -> Callable[[str, Tensor], Tensor]:
+    indices = axis_indices(space, kept)
+    by_name: dict[str, list[tuple[int, int, Tensor | None]]] = {}
+    for (name, dim), row in space.index.items():
+        by_name.setdefault(name, []).append((dim, len(space.axes[row]), indices[row]))
+
+    def cut(name: str, tensor: Tensor) -> Tensor:
+        data = tensor.detach()
+        dims = by_name.get(name, ())
+        for dim, size, _ in dims:
+            if dim >= data.ndim or data.shape[dim] != size:
+                raise UserError(
+                    f"{name} of the network has shape {tuple(data.shape)}, which doesn't fit the space "
+                    f"({size} in dimension {dim}); find the space of this network"
+                )
+        chosen = [(dim, index.to(data.device)) for dim, _, index in dims if index is not None]
+        # the smaller intermediate first
+        for dim, index in sorted(chosen, key=lambda c: len(c[1]) / data.shape[c[0]]):
+            data = data.index_select(dim, index)
+        if not chosen:
+            data = data.clone()
+        return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data
+
+    return cut
+
+
+def _refit(path: str, old: nn.Module, new: nn.Module) -> nn.Module:
+    """Set the sizes that modules of torch.nn keep beside their weights."""
+    weight = getattr(new, "weight", None)
+    if not isinstance(weight, Tensor) or weight.shape == old.weight.shape:
+        return new
+    table = new.__dict__
+    if isinstance(new, _ConvNd):
+        into, out = (0, 1) if new.transposed else (1, 0)
+        if new.groups == 1:
+            table["in_channels"], table["out_channels"] = weight.shape[into], weight.shape[out]
+        else:  # whole groups go
+            groups = old.groups * weight.shape[0] // old.weight.shape[0]
+            table["in_channels"] = old.in_channels // old.groups * groups
+            table["out_channels"] = old.out_channels // old.groups * groups
+            table["groups"] = groups
+    elif isinstance(new, nn.Linear):
+        table["out_features"], table["in_features"] = weight.shape
+    elif isinstance(new, _NormBase):
+        table["num_features"] = weight.shape[0]
+    elif isinstance(new, nn.LayerNorm):
+        table["normalized_shape"] = tuple(weight.shape)
+    elif isinstance(new, nn.GroupNorm):
+        table["num_channels"] = weight.shape[0]
+        if old.num_groups == old.num_channels:
+            table["num_groups"] = weight.shape[0]
+    elif isinstance(new, nn.PReLU):
+        table["num_parameters"] = weight.shape[0]
+    return new

@@ -1,0 +1,210 @@
+"""Record what a network computes, as a tree of module calls and tensor functions.
+
+The network's own Python code runs once, on tensors without data (the `meta` device), and every
+function of torch that it calls is written down with its actual arguments. So any control flow works,
+and shapes, slice bounds and paddings are plain numbers. Where the code needs data (an `if` on a value),
+it runs again on real tensors of a copy.
+"""
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils import _pytree as pytree
+
+from hamp.errors import UserError
+from hamp.pruning.copying import copy_modules, to_meta
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A tensor that was computed: its number, in order of computation."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Param:
+    """A registered parameter or buffer, by its full name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Const:
+    """A tensor of unknown origin (a plain attribute, a global)."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Op:
+    """One call of a torch function; tensors in `args`, `kwargs` and `output` are Ref, Param or Const."""
+
+    name: str
+    args: tuple
+    kwargs: dict[str, Any]
+    output: Any
+    module: str
+    clobbers: bool = False  # writes into memory that is read later under another name
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a module and what happened during it."""
+
+    module: str
+    args: tuple
+    kwargs: dict[str, Any]
+    output: Any = None
+    body: list["Op | Call"] = field(default_factory=list)
+
+    def ops(self) -> Iterator[Op]:
+        """All functions called during this call, in order."""
+        for item in self.body:
+            if isinstance(item, Op):
+                yield item
+            else:
+                yield from item.ops()
+
+
+@dataclass(eq=False)
+class Trace:
+    """`root` is the call of the whole network; value `v` has shape `shapes[v]` and memory `storages[v]`."""
+
+    root: Call
+    shapes: list[tuple[int, ...]]
+    storages: list[int]
+    batch: int
+
+
+class _Recorder(TorchFunctionMode):
+    def __init__(self, names: dict[int, str], deadline: float, time_limit: float):
+        super().__init__()
+        self.names, self.deadline, self.time_limit = names, deadline, time_limit
+        self.values: dict[int, int] = {}
+        self.alive: list[Tensor] = []  # keeps ids unique
+        self.shapes: list[tuple[int, ...]] = []
+        self.storages: list[int] = []
+        self.writes: list[tuple[Op, int, int]] = []  # operation, memory, last value before it
+        self.stack: list[Call] = []
+
+    def describe(self, tree: Any) -> Any:
+        return pytree.tree_map(self._leaf, tree)
+
+    def _leaf(self, x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        if id(x) in self.names:
+            return Param(self.names[id(x)])
+        if id(x) in self.values:
+            return Ref(self.values[id(x)])
+        return Const(tuple(x.shape))
+
+    def new_value(self, x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return x
+        if id(x) in self.names:  # a buffer written in place keeps its name
+            return Param(self.names[id(x)])
+        self.values[id(x)] = len(self.shapes)
+        self.alive.append(x)
+        self.shapes.append(tuple(x.shape))
+        self.storages.append(x.untyped_storage()._cdata)
+        return Ref(self.values[id(x)])
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if time.monotonic() > self.deadline:
+            raise UserError(f"tracing the network took longer than {self.time_limit:g} s; raise time_limit")
+        if not self.stack:
+            return func(*args, **kwargs)
+        described = self.describe((args, kwargs))
+        result = func(*args, **kwargs)
+        leaves = pytree.tree_leaves(result)
+        name = resolve_name(func) or getattr(func, "__name__", str(func))
+        if any(isinstance(x, Tensor) for x in leaves) or name.endswith("__setitem__"):
+            first = next((a for a in pytree.tree_leaves(args) if isinstance(a, Tensor)), None)
+            before = len(self.shapes)
+            op = Op(name, *described, pytree.tree_map(self.new_value, result), self.stack[-1].module)
+            self.stack[-1].body.append(op)
+            if first is not None and (any(x is first for x in leaves) or name.endswith("__setitem__")):
+                self.writes.append((op, first.untyped_storage()._cdata, before))
+        return result
+
+
+def trace(model: nn.Module, example_input: Tensor, *, training: bool, deadline: float, time_limit: float) -> Trace:
+    """Run `model` on a batch of two like `example_input` (N, ...) and record what it does.
+
+    Raises UserError with the network's own message where it cannot run.
+    """
+    shape = (2, *example_input.shape[1:])
+    skeleton = copy_modules(model, to_meta)
+    try:
+        sample = torch.empty(shape, dtype=example_input.dtype, device="meta")
+        return _record(skeleton, sample, training, deadline, time_limit, torch.device("meta"))
+    except UserError:
+        raise
+    except Exception:  # the network's code needs data: whatever it raised on `meta` is not its message
+        real = copy.deepcopy(model)
+        sample = example_input[:1].expand(shape).clone()
+        try:
+            return _record(real, sample, training, deadline, time_limit, nullcontext())
+        except UserError:
+            raise
+        except Exception as error:
+            mode = "training" if training else "evaluation"
+            text = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"the network cannot run in {mode} mode on an input of shape {shape}: {type(error).__name__}: {text}"
+            ) from error
+
+
+def _record(model: nn.Module, sample: Tensor, training: bool, deadline: float, time_limit: float, device) -> Trace:
+    model.train(training)
+    named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    names: dict[int, str] = {}
+    for name, tensor in named:
+        names.setdefault(id(tensor), name)
+    recorder = _Recorder(names, deadline, time_limit)
+
+    def enter(path):
+        def hook(module, args, kwargs):
+            if not recorder.stack:
+                pytree.tree_map(recorder.new_value, (args, kwargs))
+            recorder.stack.append(Call(path, *recorder.describe((args, kwargs))))
+
+        return hook
+
+    calls: list[Call] = []
+
+    def leave(module, args, kwargs, output):
+        call = recorder.stack.pop()
+        call.output = recorder.describe(output)
+        (recorder.stack[-1].body if recorder.stack else calls).append(call)
+
+    for path, module in model.named_modules():
+        module.register_forward_pre_hook(enter(path), with_kwargs=True, prepend=True)
+        module.register_forward_hook(leave, with_kwargs=True)
+    with torch.no_grad(), device, recorder:
+        model(sample)
+    _mark_clobbering(calls[0], recorder)
+    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0])
+
+
+def _mark_clobbering(root: Call, recorder: _Recorder) -> None:
+    order = {id(op): i for i, op in enumerate(root.ops())}
+    last_read: dict[int, int] = {}
+    for op in root.ops():
+        for leaf in pytree.tree_leaves((op.args, op.kwargs)):
+            if isinstance(leaf, Ref):
+                last_read[leaf.value] = order[id(op)]
+    for op, memory, before in recorder.writes:
+        op.clobbers = any(
+            recorder.storages[v] == memory and last_read.get(v, -1) > order[id(op)] for v in range(before)
+        )
