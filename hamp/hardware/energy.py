@@ -28,9 +28,7 @@ def meter(settings: Device, rapl: Path = RAPL) -> Callable[[], float]:
         UserError: the device has no such counter, or it may not be read.
     """
     if settings.runtime not in ("pytorch", "onnxruntime"):
-        raise UserError(
-            f"objective 'energy_mj': a device of runtime '{settings.runtime}' does not tell its energy"
-        )
+        raise UserError(f"objective 'energy_mj': a device of runtime '{settings.runtime}' does not tell its energy")
     if settings.hardware == "cuda":
         from hamp.hardware.nvidia import joules
 

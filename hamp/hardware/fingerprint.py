@@ -32,9 +32,7 @@ def take(settings: Device) -> dict[str, str]:
 
 def attach(table: pa.Table, fingerprint: Mapping[str, str]) -> pa.Table:
     """`table` with the fingerprint in its metadata."""
-    return table.replace_schema_metadata(
-        {**(table.schema.metadata or {}), KEY: json.dumps(dict(fingerprint))}
-    )
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: json.dumps(dict(fingerprint))})
 
 
 def of(table: pa.Table) -> dict[str, str]:
@@ -50,9 +48,7 @@ def of(table: pa.Table) -> dict[str, str]:
     return facts
 
 
-def check(
-    a: Mapping[str, str], b: Mapping[str, str], names: tuple[str, str] = ("the first", "the second")
-) -> None:
+def check(a: Mapping[str, str], b: Mapping[str, str], names: tuple[str, str] = ("the first", "the second")) -> None:
     """Refuse to mix results of unlike devices.
 
     Raises:
@@ -61,19 +57,14 @@ def check(
     keys = [key for key in sorted({*a, *b}) if key not in OBSERVED and a.get(key) != b.get(key)]
     if keys:
         told = "; ".join(f"{key}: {a.get(key, 'none')} / {b.get(key, 'none')}" for key in keys)
-        raise UserError(
-            f"times of unlike devices do not mix ({names[0]} / {names[1]}): {told}; measure both on one"
-        )
+        raise UserError(f"times of unlike devices do not mix ({names[0]} / {names[1]}): {told}; measure both on one")
 
 
 def processor() -> dict[str, str]:
     """Processor of this machine: model, cores that this process may use, vector width, clock, load."""
     info = _cpuinfo()
     facts = {
-        "processor": info.get("model name")
-        or info.get("Model")
-        or platform.processor()
-        or platform.machine(),
+        "processor": info.get("model name") or info.get("Model") or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",

@@ -8,6 +8,7 @@ interpolated linearly.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -50,20 +51,18 @@ def cells(columns: Iterable[Column], points: int, step: int) -> dict[Family, lis
     """
     spans: dict[Family, list[int]] = {}
     for column in columns:
-        low_in, high_in = int(column.in_channels.min()), int(column.in_channels.max())
-        low_out, high_out = int(column.out_channels.min()), int(column.out_channels.max())
-        span = spans.setdefault(column.family, [low_in, high_in, low_out, high_out])
-        span[:] = [min(span[0], low_in), max(span[1], high_in), min(span[2], low_out), max(span[3], high_out)]
+        ends = [int(pick(side)) for side in (column.in_channels, column.out_channels) for pick in (np.min, np.max)]
+        span = spans.setdefault(column.family, ends)
+        span[:] = [pick(pair) for pick, pair in zip((min, max, min, max), zip(span, ends, strict=True), strict=True)]
     found = {}
     for family, (low_in, high_in, low_out, high_out) in spans.items():
-        if family.groups == 0:
-            found[family] = [Layer(family, w, w) for w in axis(low_in, high_in, points, step)]
+        if family.grouped:
+            inputs, outputs = family.group
+            groups = sorted({max(1, w // inputs) for w in axis(low_in, high_in, points, step)})
+            found[family] = [Layer(family, inputs * count, outputs * count) for count in groups]
         else:
-            inputs, outputs = axis(low_in, high_in, points, step), axis(low_out, high_out, points, step)
-            group = family.groups
-            inputs = [w for w in inputs if w % group == 0] or [high_in]
-            outputs = [w for w in outputs if w % group == 0] or [high_out]
-            found[family] = [Layer(family, i, o) for i in inputs for o in outputs]
+            both = product(axis(low_in, high_in, points, step), axis(low_out, high_out, points, step))
+            found[family] = [Layer(family, *pair) for pair in both]
     return found
 
 
@@ -71,7 +70,7 @@ def cells(columns: Iterable[Column], points: int, step: int) -> dict[Family, lis
 class Table:
     """Latency of one family over a grid: `values` is (inputs, outputs), in ms.
 
-    A depthwise family has one output, and its inputs are its widths.
+    A grouped family has one column: its output follows its input.
     """
 
     inputs: np.ndarray
@@ -80,20 +79,18 @@ class Table:
     step: int
 
     def __call__(self, column: Column) -> np.ndarray:
-        """Latency of a layer, (n,), in ms."""
-        rows = weights(self.inputs, column.in_channels, self.step)
-        if len(self.outputs) == 1:
+        """Latency of a layer, (n,), in ms; 0 where it is gone."""
+        rows = weights(self.inputs, column.in_channels, self.step) * (column.in_channels > 0)[:, None]
+        if self.values.shape[1] == 1:
             return np.asarray(rows @ self.values[:, 0])
-        return np.einsum(
-            "ni,ij,nj->n", rows, self.values, weights(self.outputs, column.out_channels, self.step)
-        )
+        return np.einsum("ni,ij,nj->n", rows, self.values, weights(self.outputs, column.out_channels, self.step))
 
 
-def table(rows: Mapping[tuple[int, int], float], depthwise: bool, step: int) -> Table:
+def table(rows: Mapping[tuple[int, int], float], grouped: bool, step: int) -> Table:
     """Table of one family from latencies by (input, output) channels."""
-    if depthwise:
-        inputs = np.array(sorted({i for i, _ in rows}))
-        return Table(inputs, np.array([0]), np.array([[rows[w, w]] for w in inputs]), step)
+    if grouped:
+        pairs = sorted(rows)
+        return Table(np.array([i for i, _ in pairs]), np.array([0]), np.array([[rows[pair]] for pair in pairs]), step)
     inputs, outputs = (np.array(sorted({key[side] for key in rows})) for side in (0, 1))
     return Table(inputs, outputs, np.array([[rows[i, o] for o in outputs] for i in inputs]), step)
 

@@ -1,51 +1,53 @@
 """Layers of pruned networks as numbers: which tables a profile needs, and where in them a network lies."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from math import prod
 
 import numpy as np
+
+from hamp.pruning.space import Space
+
+Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Family:
     """Layers that differ in width alone; they share one table.
 
-    `height` and `width` are those of the input in pixels (1 for other kinds); `groups` is 0 for a depthwise
-    convolution, whose groups follow its width. The family `elementwise` (a ReLU, its channels being its
-    elements) stands for all layers without weights.
+    `kind` is conv, conv_transpose, linear, or elementwise: a ReLU whose channels are its elements, which stands
+    for all layers without weights. `size` and `output_size` are in pixels, without the channels; `positions` is
+    how often the kernel is applied to one image. `group` is the input and output channels of one group of
+    a grouped convolution, whose groups follow its width; (0, 0): not grouped.
     """
 
-    kind: Literal["conv", "linear", "elementwise"]
-    kernel: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    height: int = 1
-    width: int = 1
+    kind: str
+    kernel: Sizes = ()
+    stride: Sizes = ()
+    padding: Sizes = ()
+    dilation: Sizes = ()
+    group: tuple[int, int] = (0, 0)
+    size: Sizes = ()
+    output_size: Sizes = ()
+    positions: int = 1
 
     @property
     def signature(self) -> str:
-        """Name of the family, in words; equal for equal families."""
-        if self.kind != "conv":
-            return self.kind
+        """Name of the family, in words; equal for equal families only."""
 
-        def pair(values: tuple[int, int]) -> str:
-            return f"{values[0]}x{values[1]}"
+        def sizes(values: Sizes) -> str:
+            return "x".join(map(str, values))
 
-        told = f"conv {pair(self.kernel)} stride {pair(self.stride)} pad {pair(self.padding)}"
-        told += f" dilation {pair(self.dilation)}" if self.dilation != (1, 1) else ""
-        told += " depthwise" if self.groups == 0 else f" groups {self.groups}" if self.groups > 1 else ""
-        return f"{told} on {self.height}x{self.width}"
+        if not self.kernel:
+            return self.kind if self.positions == 1 else f"{self.kind} at {self.positions} positions"
+        told = f"{self.kind} {sizes(self.kernel)} stride {sizes(self.stride)} pad {sizes(self.padding)}"
+        told += f" dilation {sizes(self.dilation)}" if set(self.dilation) != {1} else ""
+        told += f" groups of {sizes(self.group)}" if self.grouped else ""
+        return f"{told} from {sizes(self.size)} to {sizes(self.output_size)}"
 
     @property
-    def output(self) -> tuple[int, int]:
-        """Height and width of the output in pixels."""
-        sides = zip(
-            (self.height, self.width), self.kernel, self.stride, self.padding, self.dilation, strict=True
-        )
-        height, width = ((side + 2 * p - d * (k - 1) - 1) // s + 1 for side, k, s, p, d in sides)
-        return height, width
+    def grouped(self) -> bool:
+        """Whether input and output channels vary together."""
+        return self.group != (0, 0)
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,14 @@ class Layer:
     @property
     def groups(self) -> int:
         """Groups of the convolution."""
-        return self.family.groups or self.in_channels
+        return self.in_channels // self.family.group[0] if self.family.grouped else 1
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of its input, without the batch."""
-        if self.family.kind != "conv":
-            return (self.in_channels,)
-        return self.in_channels, self.family.height, self.family.width
+        if self.family.kernel:
+            return self.in_channels, *self.family.size
+        return (self.in_channels,) if self.family.positions == 1 else (self.family.positions, self.in_channels)
 
 
 ELEMENTWISE = Family("elementwise")
@@ -74,47 +76,73 @@ ELEMENTWISE = Family("elementwise")
 
 @dataclass(frozen=True)
 class Column:
-    """One layer of a network, over a population of pruned networks: input and output channels, each (n,)."""
+    """One layer of a network, over a population of pruned networks: input and output channels, each (n,).
+
+    Both are 0 where the layer went with its branch.
+    """
 
     name: str
     family: Family
     in_channels: np.ndarray
     out_channels: np.ndarray
 
+    @property
+    def macs(self) -> np.ndarray:
+        """Multiply-adds for one image, (n,)."""
+        return self._products * prod(self.family.kernel) * self.family.positions
 
-def columns(space: Any, widths: np.ndarray) -> tuple[list[Column], np.ndarray]:
-    """Layers of a population of pruned networks, and the elements that its cheap layers move, (n,) an image.
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights and biases, (n,)."""
+        return self._products * prod(self.family.kernel) + self.out_channels
+
+    @property
+    def activations(self) -> np.ndarray:
+        """Elements of input and output for one image, (n,)."""
+        if not self.family.kernel:
+            return (self.in_channels + self.out_channels) * float(self.family.positions)
+        return self.in_channels * float(prod(self.family.size)) + self.out_channels * prod(self.family.output_size)
+
+    @property
+    def _products(self) -> np.ndarray:
+        """Pairs of channels that a weight joins, (n,)."""
+        inputs = self.family.group[0] if self.family.grouped else self.in_channels
+        return np.asarray(self.out_channels * 1.0 * inputs)
+
+    def padded(self, multiple: int) -> "Column":
+        """With channels rounded up to a multiple, as a device that works on whole vectors sees the layer."""
+        inputs, outputs = (-(-side // multiple) * multiple for side in (self.in_channels, self.out_channels))
+        return Column(self.name, self.family, inputs, outputs)
+
+
+def output_padding(family: Family) -> Sizes:
+    """What a transposed convolution adds to its output to reach `output_size`."""
+    f = family
+    sides = zip(f.size, f.output_size, f.kernel, f.stride, f.padding, f.dilation, strict=True)
+    return tuple(out - ((size - 1) * s - 2 * p + d * (k - 1) + 1) for size, out, k, s, p, d in sides)
+
+
+def columns(space: Space, widths: np.ndarray) -> tuple[list[Column], np.ndarray]:
+    """Layers of a population of pruned networks, and the elements that all others move for one image, (n,).
 
     Args:
-        space: `hamp.pruning.space.Space`.
+        space: of the network.
         widths: (n, groups), int32.
     """
-    raise NotImplementedError
-
-
-def flops(column: Column) -> np.ndarray:
-    """Floating-point operations of a layer for one image, (n,): two a multiply-add."""
-    family = column.family
-    height, width = family.output if family.kind == "conv" else (1, 1)
-    inputs = 1.0 if family.groups == 0 else column.in_channels / family.groups
-    return 2.0 * inputs * column.out_channels * np.prod(family.kernel) * height * width
-
-
-def traffic(column: Column) -> tuple[np.ndarray, np.ndarray]:
-    """Elements of weights, and of input and output for one image, that a layer moves; each (n,)."""
-    family = column.family
-    height, width = family.output if family.kind == "conv" else (1, 1)
-    inputs = 1.0 if family.groups == 0 else column.in_channels / family.groups
-    weights = inputs * column.out_channels * np.prod(family.kernel) + column.out_channels
-    activations = column.in_channels * family.height * family.width + column.out_channels * height * width
-    return weights, activations.astype(np.float64)
-
-
-def padded(column: Column, multiple: int) -> Column:
-    """The layer with its channels rounded up to a multiple, as a device that works on whole vectors sees."""
-    return Column(
-        column.name,
-        column.family,
-        -(-column.in_channels // multiple) * multiple,
-        -(-column.out_channels // multiple) * multiple,
-    )
+    found = []
+    for layer, shapes in zip(space.graph.layers, space.layer_shapes(widths), strict=True):
+        conv = layer.kind != "linear"
+        family = Family(
+            layer.kind,
+            kernel=layer.kernel if conv else (),
+            stride=layer.stride if conv else (),
+            padding=layer.padding if conv else (),
+            dilation=layer.dilation if conv else (),
+            group=(layer.inputs_per_group, layer.outputs_per_group) if layer.outputs_per_group else (0, 0),
+            size=layer.input_size if conv else (),
+            output_size=layer.output_size if conv else (),
+            positions=layer.positions,
+        )
+        here = shapes.in_channels > 0
+        found.append(Column(layer.name, family, shapes.in_channels, np.where(here, shapes.out_channels, 0)))
+    return found, space.costs(widths)["moved_elements"].astype(np.float64)

@@ -18,6 +18,8 @@ from hamp.hardware.devices import analytic, load
 OUTLIER = 3.0
 # Interquartile range of the unpruned network, as a share of its median, above which a machine is called busy.
 BUSY = 0.25
+# Share of interrupted runs that is told.
+INTERRUPTED = 0.05
 
 
 def measure(
@@ -40,9 +42,7 @@ def measure(
         UserError: the reference is not among the networks, or nothing can be measured on the device.
     """
     if reference not in networks:
-        raise UserError(
-            f"measuring needs the network '{reference}' to compare with; got {', '.join(networks)}"
-        )
+        raise UserError(f"measuring needs the network '{reference}' to compare with; got {', '.join(networks)}")
     if analytic(device):
         raise UserError(f"nothing is measured on a described device; runtime '{device.runtime}' predicts")
     played = load(device).play(
@@ -90,15 +90,16 @@ def remarks(played: Mapping[str, Any], reference: str) -> list[str]:
             f"the machine is busy or its clock unsteady: the unpruned network took {1e3 * low:.3g} to "
             f"{1e3 * high:.3g} ms (quartiles)"
         )
-    share = np.mean(
-        np.concatenate([_outliers(ratios_of(played, name, reference)) for name in played["times"]])
-    )
+    if played["interrupted"] > INTERRUPTED:
+        told.append(
+            f"other processes interrupted {played['interrupted']:.0%} of the runs (repeated; "
+            f"{played['disturbed']:.0%} could not be had undisturbed)"
+        )
+    share = np.mean(np.concatenate([_outliers(ratios_of(played, name, reference)) for name in played["times"]]))
     if share > 0.02:
         told.append(f"{share:.0%} of the durations are outliers (medians do not see them)")
     if played["rounds"] < played["wanted"]:
-        told.append(
-            f"the time budget allowed {played['rounds']} of {played['wanted']} rounds (measure.seconds)"
-        )
+        told.append(f"the time budget allowed {played['rounds']} of {played['wanted']} rounds (measure.seconds)")
     return ["measuring: " + "; ".join(told)] if told else []
 
 

@@ -31,9 +31,7 @@ def joules() -> Callable[[], float]:
         handle = _handle()
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except pynvml.NVMLError as error:
-        raise UserError(
-            f"objective 'energy_mj': the GPU does not tell its energy ({error}); remove it"
-        ) from None
+        raise UserError(f"objective 'energy_mj': the GPU does not tell its energy ({error}); remove it") from None
     return lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
 
 

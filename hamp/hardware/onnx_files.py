@@ -1,11 +1,11 @@
-"""Networks and single layers as ONNX files in memory, of one batch size, as ONNX Runtime is given them to time."""
+"""Networks and single layers as ONNX files in memory, of one batch size, to be timed by ONNX Runtime."""
 
 import io
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hamp.hardware.layers import Layer
+from hamp.hardware.layers import Layer, output_padding
 
 if TYPE_CHECKING:
     import onnx
@@ -19,7 +19,7 @@ WEIGHT = 0.01
 def network(model: "nn.Module", shape: tuple[int, int, int], batch_size: int) -> bytes:
     """The network as an ONNX file for a fixed batch of images of `shape` (channels, height, width).
 
-    The older exporter of PyTorch writes it: after ONNX Runtime's own optimisation the graphs are the same, and it
+    The older exporter of PyTorch writes it: ONNX Runtime's own optimisation makes the graphs the same, and it
     takes a tenth of the time of the newer one, of which there would be one call a candidate.
     """
     import torch
@@ -30,7 +30,12 @@ def network(model: "nn.Module", shape: tuple[int, int, int], batch_size: int) ->
         warnings.simplefilter("ignore")
         example = torch.rand(batch_size, *shape)
         torch.onnx.export(
-            model.eval(), (example,), buffer, dynamo=False, opset_version=OPSET, input_names=["image"]
+            model.eval(),
+            (example,),
+            buffer,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["image"],
         )
     return buffer.getvalue()
 
@@ -40,21 +45,26 @@ def layer(cell: Layer, batch_size: int) -> bytes:
     from onnx import TensorProto, helper
 
     family = cell.family
+    initial: list[TensorProto] = []
     shape = [batch_size, *cell.shape]
     source = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
     target = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
     if family.kind == "elementwise":
-        nodes, initial = [helper.make_node("Relu", ["input"], ["output"])], []
+        nodes = [helper.make_node("Relu", ["input"], ["output"])]
     elif family.kind == "linear":
-        nodes, initial = _weights([cell.out_channels, cell.in_channels], cell.out_channels)
-        nodes.append(helper.make_node("Gemm", ["input", "weight", "bias"], ["output"], transB=1))
+        nodes, initial = _weights([cell.in_channels, cell.out_channels], cell.out_channels)
+        nodes.append(helper.make_node("MatMul", ["input", "weight"], ["product"]))
+        nodes.append(helper.make_node("Add", ["product", "bias"], ["output"]))
     else:
-        nodes, initial = _weights(
-            [cell.out_channels, cell.in_channels // cell.groups, *family.kernel], cell.out_channels
-        )
+        transposed = family.kind == "conv_transpose"
+        first, second = cell.out_channels, cell.in_channels
+        if transposed:
+            first, second = second, first
+        nodes, initial = _weights([first, second // cell.groups, *family.kernel], cell.out_channels)
+        extra: dict[str, Any] = {"output_padding": output_padding(family)} if transposed else {}
         nodes.append(
             helper.make_node(
-                "Conv",
+                "ConvTranspose" if transposed else "Conv",
                 ["input", "weight", "bias"],
                 ["output"],
                 kernel_shape=family.kernel,
@@ -62,6 +72,7 @@ def layer(cell: Layer, batch_size: int) -> bytes:
                 pads=family.padding * 2,
                 dilations=family.dilation,
                 group=cell.groups,
+                **extra,
             )
         )
     graph = helper.make_graph(nodes, "layer", [source], [target], initial)

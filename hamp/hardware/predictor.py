@@ -8,7 +8,6 @@ candidate sharpens it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import fingerprint, grid, layers
 from hamp.hardware.devices import roofline
+from hamp.pruning.space import Space
 
 DEVICE = b"device"
 STEP = b"step"
@@ -27,19 +27,17 @@ RIDGE = (1e-3, 1e-2, 1e-1, 1.0, 10.0, np.inf)
 Predictor = Callable[[np.ndarray], np.ndarray]
 
 
-def predict(
-    profile: pa.Table, space: Any, widths: np.ndarray, measured: Sequence[pa.Table] = ()
-) -> np.ndarray:
+def predict(profile: pa.Table, space: Space, widths: np.ndarray, measured: Sequence[pa.Table] = ()) -> np.ndarray:
     """Latency in ms of pruned networks, (n,); see `predictor`."""
     return predictor(profile, space, measured)(widths)
 
 
-def predictor(profile: pa.Table, space: Any, measured: Sequence[pa.Table] = ()) -> Predictor:
+def predictor(profile: pa.Table, space: Space, measured: Sequence[pa.Table] = ()) -> Predictor:
     """Function from widths (n, groups) to the latency of one inference (a batch), (n,), in ms.
 
     Args:
         profile: by `tables.PROFILE`.
-        space: `hamp.pruning.space.Space`.
+        space: of the network.
         measured: candidates timed since, with columns `widths`, `latency_ms`, `baseline_latency_ms`; their
             ratio to the unpruned network counts, so that sessions at another clock fit in.
 
@@ -67,7 +65,7 @@ def baseline_of(profile: pa.Table) -> float:
     return float(networks["baseline_latency_ms"][0].as_py())
 
 
-def layer_latencies(profile: pa.Table, space: Any) -> Predictor:
+def layer_latencies(profile: pa.Table, space: Space) -> Predictor:
     """Function from widths (n, groups) to the features (n, layers + 2), in ms."""
     step = int(_metadata(profile, STEP))
     by_name: dict[str, dict[tuple[int, int], float]] = {}
@@ -79,11 +77,9 @@ def layer_latencies(profile: pa.Table, space: Any) -> Predictor:
     def table_of(column: layers.Column) -> grid.Table:
         name = column.family.signature
         if name not in by_name:
-            raise UserError(
-                f"the profile lacks layer '{name}' ({column.name}): of another network; profile again"
-            )
+            raise UserError(f"the profile lacks layer '{name}' ({column.name}): of another network; profile again")
         if name not in built:
-            built[name] = grid.table(by_name[name], column.family.groups == 0, step)
+            built[name] = grid.table(by_name[name], column.family.grouped, step)
         return built[name]
 
     def features(widths: np.ndarray) -> np.ndarray:
@@ -98,9 +94,7 @@ def observations(profile: pa.Table, measured: Sequence[pa.Table] = ()) -> tuple[
     """Widths (n, groups) of the whole networks timed, and their latency over the unpruned one's, (n,)."""
     networks = _rows(profile, "network")
     for table in measured:
-        fingerprint.check(
-            fingerprint.of(profile), fingerprint.of(table), ("the profile", "the measured candidates")
-        )
+        fingerprint.check(fingerprint.of(profile), fingerprint.of(table), ("the profile", "the measured candidates"))
     sources = [networks, *measured]
     widths = np.concatenate([tables.matrix(table) for table in sources if len(table)])
     pairs = [tables.columns(table, ["latency_ms", "baseline_latency_ms"]) for table in sources if len(table)]
@@ -132,15 +126,13 @@ def fit(features: np.ndarray, latency: np.ndarray) -> np.ndarray:
         if error < best:
             best = error
             moves = (
-                shares.T @ np.linalg.solve(gram + strength * np.eye(len(gram)), residual)
-                if hat.any()
-                else moves * 0
+                shares.T @ np.linalg.solve(gram + strength * np.eye(len(gram)), residual) if hat.any() else moves * 0
             )
     moves = np.maximum(moves, -0.9)
     return common + moves * np.where(common > 0, common, scale)
 
 
-def efficient_widths(profile: pa.Table, space: Any, measured: Sequence[pa.Table] = ()) -> list[np.ndarray]:
+def efficient_widths(profile: pa.Table, space: Space, measured: Sequence[pa.Table] = ()) -> list[np.ndarray]:
     """For each group the allowed widths that no wider width beats in latency, all other groups whole."""
     latency = predictor(profile, space, measured)
     full = np.asarray(space.channels)
@@ -149,17 +141,18 @@ def efficient_widths(profile: pa.Table, space: Any, measured: Sequence[pa.Table]
         allowed = allowed_widths(space, group)
         widths = np.repeat(full[None, :], len(allowed), axis=0).astype(np.int32)
         widths[:, group] = allowed
-        times = latency(widths)
+        times = latency(space.canonical(widths))
         wider = np.append(np.minimum.accumulate(times[::-1])[::-1][1:], np.inf)
         found.append(allowed[times < wider])
     return found
 
 
-def allowed_widths(space: Any, group: int) -> np.ndarray:
-    """Widths that a group may have, ascending: multiples from the minimum on, and the full width."""
+def allowed_widths(space: Space, group: int) -> np.ndarray:
+    """Widths that a group may have, ascending: 0 for a branch that may go, multiples, the full width."""
     low, high, multiple = (int(values[group]) for values in (space.minimum, space.channels, space.multiple))
     first = -(-low // multiple) * multiple
-    return np.union1d(np.arange(first, high + 1, multiple), [high]).astype(np.int32)
+    gone = [0] if space.branch[group] else []
+    return np.unique([*gone, *range(first, high + 1, multiple), high]).astype(np.int32)
 
 
 def _two(total: np.ndarray, ones: np.ndarray) -> tuple[float, float]:

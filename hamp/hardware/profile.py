@@ -17,6 +17,7 @@ from hamp.configuration.blocks import Device, Measure, Profile
 from hamp.hardware import fingerprint, grid, layers, measuring, predictor
 from hamp.hardware.devices import analytic, load, roofline
 from hamp.hardware.predictor import efficient_widths, predict
+from hamp.pruning.space import Space
 from hamp.seeding import generator, seed_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ EVERY, SAMPLE = 4, 2e-4
 
 def build(
     model: "nn.Module",
-    space: Any,
+    space: Space,
     shape: tuple[int, int, int],
     device: Device,
     settings: Profile,
@@ -45,7 +46,7 @@ def build(
 
     Args:
         model: the unpruned network, in eval mode.
-        space: its `hamp.pruning.space.Space`.
+        space: of the network.
         shape: (channels, height, width) of an image.
         scores: importance of the channels, as `hamp.pruning.prune` takes it.
         seed: of the run.
@@ -64,22 +65,22 @@ def build(
     return _table(rows, device, facts, step)
 
 
-def random_networks(space: Any, count: int, rng: np.random.Generator) -> np.ndarray:
+def random_networks(space: Space, count: int, rng: np.random.Generator) -> np.ndarray:
     """Widths (count, groups) of random networks: of every size, some groups narrower than others."""
     size = (np.arange(count) + rng.random(count)) / count
     spread = rng.uniform(0.0, 0.5, count)
-    fractions = size[:, None] + spread[:, None] * rng.uniform(-1.0, 1.0, (count, len(space.channels)))
-    widths = np.empty(fractions.shape, np.int32)
-    for group in range(widths.shape[1]):
+    fractions = size[:, None] + spread[:, None] * rng.uniform(-1.0, 1.0, (count, space.groups))
+    widths = np.empty((count, space.groups), np.int32)
+    for group in range(space.groups):
         allowed = predictor.allowed_widths(space, group)
         target = fractions[:, group] * (allowed[-1] - allowed[0]) + allowed[0]
         widths[:, group] = allowed[np.abs(allowed[None, :] - target[:, None]).argmin(axis=1)]
-    return widths
+    return np.asarray(space.canonical(widths))
 
 
 def time_networks(
     model: "nn.Module",
-    space: Any,
+    space: Space,
     shape: tuple[int, int, int],
     widths: np.ndarray,
     device: Device,
@@ -88,7 +89,7 @@ def time_networks(
     seed: int,
 ) -> pa.Table:
     """Latency (`tables.LATENCY`) of the unpruned network and of pruned ones, in the order of `widths`."""
-    from hamp.pruning import prune
+    from hamp.pruning.slicing import prune
 
     module = load(device)
     prepared = {UNPRUNED: module.prepare(model, shape, device)}
@@ -99,12 +100,16 @@ def time_networks(
 
 def _middle(found: list[layers.Column]) -> layers.Layer:
     """The layer of the unpruned network with the middle number of operations."""
-    column = sorted(found, key=lambda column: float(layers.flops(column)[-1]))[len(found) // 2]
+    column = sorted(found, key=lambda column: float(column.macs[-1]))[len(found) // 2]
     return layers.Layer(column.family, int(column.in_channels[-1]), int(column.out_channels[-1]))
 
 
-def _minimum(space: Any) -> np.ndarray:
-    return np.array([predictor.allowed_widths(space, group)[0] for group in range(len(space.channels))])
+def _minimum(space: Space) -> np.ndarray:
+    lowest = []
+    for group in range(len(space.channels)):
+        allowed = predictor.allowed_widths(space, group)
+        lowest.append(allowed[allowed > 0][0])
+    return np.array(lowest)
 
 
 def _layer_rows(
@@ -162,13 +167,12 @@ def _lots(cells: list[layers.Layer], batch: int) -> Iterator[list[layers.Layer]]
 
 def _elements(cell: layers.Layer, batch: int) -> float:
     column = layers.Column("", cell.family, np.array([cell.in_channels]), np.array([cell.out_channels]))
-    weights, activations = layers.traffic(column)
-    return float(weights[0] + batch * activations[0])
+    return float(column.weights[0] + batch * column.activations[0])
 
 
 def _network_rows(
     model: "nn.Module",
-    space: Any,
+    space: Space,
     shape: tuple[int, int, int],
     device: Device,
     settings: Profile,
@@ -179,9 +183,7 @@ def _network_rows(
     widths = np.unique(widths, axis=0)
     seconds = (1.0 - LAYERS) * settings.seconds / (len(widths) + 1)
     measure = Measure(rounds=settings.rounds, seconds=seconds, warmup=3)
-    timed = time_networks(
-        model, space, shape, widths, device, measure, scores, seed_of(seed, "profile networks")
-    )
+    timed = time_networks(model, space, shape, widths, device, measure, scores, seed_of(seed, "profile networks"))
     rows = timed.to_pylist()
     full = [int(channels) for channels in space.channels]
     for row, own in zip(rows, [full, *widths.tolist()], strict=True):
@@ -189,7 +191,7 @@ def _network_rows(
     return rows
 
 
-def _described(space: Any, device: Device) -> pa.Table:
+def _described(space: Space, device: Device) -> pa.Table:
     """Profile of a described device: the unpruned network, computed."""
     full = np.asarray(space.channels, dtype=np.int32)
     latency = float(roofline.latency_ms(device, space, full[None, :])[0])

@@ -1,4 +1,4 @@
-"""Inference with ONNX Runtime, timed. NumPy, ONNX Runtime and `timing` only: a remote device runs this file too."""
+"""Inference with ONNX Runtime. NumPy and ONNX Runtime only: a remote device runs this file too."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,9 +31,7 @@ def runner(model: bytes, provider: str, threads: int, half: bool = False) -> Cal
     arguments: dict[str, Any] = {"trt_fp16_enable": half} if provider == "tensorrt" else {}
     session = onnxruntime.InferenceSession(model, options, providers=[(name, arguments)])
     if name not in session.get_providers():
-        raise RuntimeError(
-            f"ONNX Runtime could not start {name}; it fell back to {session.get_providers()[0]}"
-        )
+        raise RuntimeError(f"ONNX Runtime could not start {name}; it fell back to {session.get_providers()[0]}")
     place = "cpu" if provider == "cpu" else "cuda"
     source = session.get_inputs()[0]
     images = np.random.default_rng(0).random(source.shape, dtype=np.float32)

@@ -1,6 +1,13 @@
-"""Timing of several networks by turns. Standard library only: this file is also what a remote device runs."""
+"""Timing of several networks by turns. Standard library only: this file is also what a remote device runs.
+
+Three disturbances are met. Slow drift (clock, heat, neighbours): each duration is compared with one of a
+reference network right beside it. Interruption (another process had the processor meanwhile): the system counts
+these, and an interrupted run is thrown away and run again. Cold caches (another network ran before): a short
+network runs once untimed before it is timed, as it would in a loop.
+"""
 
 import random
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -8,12 +15,34 @@ from collections.abc import Callable, Mapping
 Run = Callable[[], float | None]
 """One inference. Returns its own duration in s (a device's events) or nothing: then the clock counts."""
 
+# An interrupted run is repeated at most so often; then the shortest of them counts.
+TRIES = 8
+# A network that takes less than this many seconds runs once untimed before a sample: filling the caches of a core
+# (some MB) takes a tenth of a millisecond or more.
+SHORT = 0.02
 
-def once(run: Run) -> float:
-    """Duration in seconds of one run."""
+
+def once(run: Run) -> tuple[float, bool]:
+    """Duration in seconds of one run, and whether another process interrupted it."""
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
     start = time.perf_counter()
     own = run()
-    return time.perf_counter() - start if own is None else own
+    duration = time.perf_counter() - start
+    if own is not None:
+        return own, False
+    return duration, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw != switches
+
+
+def undisturbed(run: Run, repeats: int = 1) -> tuple[float, int]:
+    """Duration in seconds of an uninterrupted run (mean over `repeats`), and how many were thrown away."""
+    shortest = float("inf")
+    for attempt in range(TRIES):
+        samples = [once(run) for _ in range(repeats)]
+        clean = [duration for duration, interrupted in samples if not interrupted]
+        if 2 * len(clean) > repeats:
+            return sum(clean) / len(clean), attempt
+        shortest = min(shortest, *(duration for duration, _ in samples))
+    return shortest, TRIES
 
 
 def warm_up(run: Run, least: int, seconds: float) -> list[float]:
@@ -24,7 +53,7 @@ def warm_up(run: Run, least: int, seconds: float) -> list[float]:
     durations: list[float] = []
     start = time.perf_counter()
     while True:
-        durations.append(once(run))
+        durations.append(once(run)[0])
         count = len(durations)
         if count >= 2 and time.perf_counter() - start > seconds:
             return durations
@@ -44,9 +73,8 @@ def play(
 ) -> dict[str, object]:
     """Time `runs` in interleaved rounds, each round in a new random order.
 
-    The reference network is run before and after each `every` networks, so that each duration has one of the
-    reference right beside it: their ratio does not see slow drift (clock, heat, neighbours). Random
-    interleaving: Google Benchmark, `--benchmark_enable_random_interleaving`.
+    The reference network is run before and after each `every` networks. Random interleaving is Google
+    Benchmark's, `--benchmark_enable_random_interleaving`.
 
     Args:
         runs: the networks by name, the reference among them.
@@ -56,46 +84,46 @@ def play(
         seconds: budget for one network, its share of the reference included.
         seed: of the order.
         every: networks between two runs of the reference.
-        sample: a network is repeated until one sample lasts at least this many seconds.
+        sample: a network is repeated until one sample lasts about this many seconds.
 
     Returns:
         `times` and `references`: durations in seconds by name and round (for the reference itself: all its
-        durations, in `times` and `references` alike); `rounds` played; `wanted`; `warmups`: warm-up runs.
+        durations, in both); `rounds` played and `wanted`; `warmups`: warm-up runs by name; `interrupted`:
+        share of samples that another process interrupted; `disturbed`: of those that could not be had without.
     """
     others = [name for name in runs if name != reference]
-    budget = seconds * max(1, len(runs))
     start = time.perf_counter()
+    budget = seconds * max(1, len(runs))
     warm = {name: warm_up(run, warmup, 0.3 * seconds) for name, run in runs.items()}
-    typical = {name: min(durations) for name, durations in warm.items()}
-    repeats = {name: max(1, int(sample / max(duration, 1e-7))) for name, duration in typical.items()}
-
-    def timed(name: str) -> float:
-        if repeats[name] == 1:
-            return once(runs[name])
-        return sum(once(runs[name]) for _ in range(repeats[name])) / repeats[name]
-
-    blocks = max(1, -(-len(others) // every))
-    cost = sum(typical[name] * repeats[name] for name in others)
-    cost += (blocks + 1) * typical[reference] * repeats[reference]
-    left = budget - (time.perf_counter() - start)
-    played = max(3, min(rounds, int(left / cost)))
-
+    typical = {name: max(min(durations), 1e-7) for name, durations in warm.items()}
     order = random.Random(seed)
     times: dict[str, list[float]] = {name: [] for name in runs}
     references: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(played):
+    attempts: list[int] = []
+
+    def timed(name: str) -> float:
+        if typical[name] < SHORT:
+            once(runs[name])
+        duration, thrown = undisturbed(runs[name], max(1, int(sample / typical[name])))
+        times[name].append(duration)
+        attempts.append(thrown)
+        return duration
+
+    played, longest = 0, 0.0
+    while played < rounds and (played < 3 or time.perf_counter() - start + longest < budget):
+        begun = time.perf_counter()
         order.shuffle(others)
         before = timed(reference)
-        times[reference].append(before)
         for first in range(0, len(others), every):
             block = others[first : first + every]
             for name in block:
-                times[name].append(timed(name))
+                timed(name)
             after = timed(reference)
-            times[reference].append(after)
             for name in block:
                 references[name].append((before + after) / 2)
             before = after
+        played += 1
+        longest = max(longest, time.perf_counter() - begun)
     references[reference] = times[reference]
     return {
         "times": times,
@@ -103,15 +131,17 @@ def play(
         "rounds": played,
         "wanted": rounds,
         "warmups": {name: len(durations) for name, durations in warm.items()},
+        "interrupted": sum(attempt > 0 for attempt in attempts) / len(attempts),
+        "disturbed": sum(attempt == TRIES for attempt in attempts) / len(attempts),
     }
 
 
-def noise(run: Run, seconds: float) -> tuple[float, float]:
-    """Median duration in seconds of repeated runs, and their interquartile range as a share of it."""
+def noise(run: Run, seconds: float) -> tuple[float, float, float]:
+    """Median duration in s of repeated runs, their interquartile range over it, share of interrupted runs."""
     warm_up(run, 3, seconds / 4)
-    durations: list[float] = []
+    samples: list[tuple[float, bool]] = []
     start = time.perf_counter()
-    while len(durations) < 8 or time.perf_counter() - start < seconds:
-        durations.append(once(run))
-    low, middle, high = statistics.quantiles(durations, n=4)
-    return middle, (high - low) / middle
+    while len(samples) < 8 or time.perf_counter() - start < seconds:
+        samples.append(once(run))
+    low, middle, high = statistics.quantiles([duration for duration, _ in samples], n=4)
+    return middle, (high - low) / middle, sum(interrupted for _, interrupted in samples) / len(samples)

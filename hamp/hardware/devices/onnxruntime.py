@@ -17,9 +17,7 @@ play = timing.play
 def available(settings: Device) -> None:
     """Raise `UserError` where the execution provider is absent or cannot compute in the data type."""
     if find_spec("onnxruntime") is None:
-        raise UserError(
-            "device.runtime is 'onnxruntime', but the package onnxruntime is not installed; install it"
-        )
+        raise UserError("device.runtime is 'onnxruntime', but the package onnxruntime is not installed; install it")
     import onnxruntime
 
     from hamp.hardware.sessions import PROVIDERS
@@ -38,8 +36,8 @@ def check(settings: Device) -> None:
     half = settings.data_type == "float16" and provider(settings) == "tensorrt"
     if settings.data_type != "float32" and not half:
         raise UserError(
-            f"device.data_type '{settings.data_type}': ONNX Runtime computes in float32 here, and in float16 with "
-            "device.provider 'tensorrt'"
+            f"device.data_type '{settings.data_type}': ONNX Runtime computes in 'float32', "
+            "and in 'float16' with device.provider 'tensorrt'"
         )
     if settings.cuda_graphs:
         raise UserError("device.cuda_graphs is for device.runtime 'pytorch' on 'cuda'; leave it false")

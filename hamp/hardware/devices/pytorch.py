@@ -6,13 +6,14 @@ stream time it, and `cuda_graphs` replays it as one graph.
 """
 
 import ctypes
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import timing
-from hamp.hardware.layers import Layer
+from hamp.hardware.layers import Layer, output_padding
 
 if TYPE_CHECKING:
     import torch
@@ -36,14 +37,10 @@ def require_cuda(key: str) -> None:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        raise UserError(
-            f"{key} is 'cuda', but there is no CUDA driver (libcuda.so.1) here; choose 'cpu'"
-        ) from None
+        raise UserError(f"{key} is 'cuda', but there is no CUDA driver (libcuda.so.1) here; choose 'cpu'") from None
     count = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        raise UserError(
-            f"{key} is 'cuda', but the CUDA driver finds no GPU here (see nvidia-smi); choose 'cpu'"
-        )
+        raise UserError(f"{key} is 'cuda', but the CUDA driver finds no GPU here (see nvidia-smi); choose 'cpu'")
 
 
 def fingerprint(settings: Device) -> dict[str, str]:
@@ -65,8 +62,8 @@ def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -
     """
     import torch
 
-    folded = fold_batchnorm(model)
-    return _runner(folded, torch.rand(settings.batch_size, *shape), settings)
+    images = torch.rand(settings.batch_size, *shape)
+    return _runner(fold_batchnorm(model, images[:1]), images, settings)
 
 
 def prepare_layer(layer: Layer, settings: Device) -> timing.Run:
@@ -85,7 +82,10 @@ def module(layer: Layer) -> "nn.Module":
         return nn.ReLU()
     if family.kind == "linear":
         return nn.Linear(layer.in_channels, layer.out_channels)
-    return nn.Conv2d(
+    transposed = family.kind == "conv_transpose"
+    kind = getattr(nn, f"Conv{'Transpose' if transposed else ''}{len(family.kernel)}d")
+    extra = {"output_padding": output_padding(family)} if transposed else {}
+    return kind(
         layer.in_channels,
         layer.out_channels,
         family.kernel,
@@ -93,24 +93,54 @@ def module(layer: Layer) -> "nn.Module":
         padding=family.padding,
         dilation=family.dilation,
         groups=layer.groups,
+        **extra,
     )
 
 
-def fold_batchnorm(model: "nn.Module") -> "nn.Module":
-    """Copy of a model in eval mode with each BatchNorm folded into the convolution before it.
+def fold_batchnorm(model: "nn.Module", example: "torch.Tensor") -> "nn.Module":
+    """Copy of a model in eval mode, each BatchNorm folded into the convolution whose output it takes.
 
-    A model that `torch.fx` cannot trace (control flow that depends on data) is copied as it is.
+    Which ones these are is seen by running `example`. Modules that run more than once are left alone; where
+    folding changes the output (a convolution's output is used elsewhere too), the copy is not folded at all.
     """
     from copy import deepcopy
 
-    from torch import fx
-    from torch.fx.experimental.optimization import fuse
+    import torch
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-    model = deepcopy(model).eval()
-    try:
-        return fuse(model, inplace=True)
-    except (fx.proxy.TraceError, TypeError):
-        return model
+    copied = deepcopy(model).eval()
+    names = {module: name for name, module in copied.named_modules()}
+    made: dict[int, tuple[nn.Module, torch.Tensor]] = {}
+    pairs: list[tuple[Any, Any]] = []
+    calls: Counter[nn.Module] = Counter()
+
+    def after(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        calls[module] += 1
+        if isinstance(module, nn.modules.conv._ConvNd):
+            made[id(output)] = module, output  # the tensor is kept so that its id stays its own
+        elif id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])][0], module))
+
+    watched = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
+    hooks = [module.register_forward_hook(after) for module in names if isinstance(module, watched)]
+    with torch.inference_mode():
+        expected = copied(example)
+    for hook in hooks:
+        hook.remove()
+    for conv, norm in pairs:
+        if calls[conv] == calls[norm] == 1:
+            transposed = isinstance(conv, nn.modules.conv._ConvTransposeNd)
+            _replace(copied, names[conv], fuse_conv_bn_eval(conv, norm, transposed))
+            _replace(copied, names[norm], nn.Identity())
+    with torch.inference_mode():
+        same = torch.allclose(copied(example), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+    return copied if same else deepcopy(model).eval()
+
+
+def _replace(model: "nn.Module", name: str, module: "nn.Module") -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(model.get_submodule(parent), own, module)
 
 
 def _runner(model: "nn.Module", images: "torch.Tensor", settings: Device) -> timing.Run:
@@ -118,9 +148,7 @@ def _runner(model: "nn.Module", images: "torch.Tensor", settings: Device) -> tim
 
     kind: torch.dtype = getattr(torch, settings.data_type)
     layout: dict[str, Any] = {"memory_format": torch.channels_last} if images.dim() == 4 else {}
-    model = (
-        model.eval().requires_grad_(False).to(settings.hardware, kind).to(memory_format=torch.channels_last)
-    )
+    model = model.eval().requires_grad_(False).to(settings.hardware, kind).to(memory_format=torch.channels_last)
     images = images.to(settings.hardware, kind).contiguous(**layout)
     if settings.hardware == "cuda":
         return _on_cuda(model, images, settings.cuda_graphs)

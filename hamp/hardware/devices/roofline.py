@@ -6,7 +6,6 @@ architectures*, CACM 52(4), 2009. It plans and it tests; what a device really ta
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import layers
+from hamp.pruning.space import Space
 
 FOLDER = Path(__file__).parents[3] / "resources" / "devices"
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -52,14 +52,10 @@ def describe(settings: Device) -> Description:
     name = settings.description
     known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
     if name is None:
-        raise UserError(
-            f"device.description is needed by runtime 'roofline': one of {', '.join(known)}, or a path"
-        )
+        raise UserError(f"device.description is needed by runtime 'roofline': one of {', '.join(known)}, or a path")
     path = FOLDER / f"{name}.yaml" if name in known else Path(name)
     if not path.is_file():
-        raise UserError(
-            f"device.description '{name}': no such file; it may be one of {', '.join(known)}, or a path"
-        )
+        raise UserError(f"device.description '{name}': no such file; it may be one of {', '.join(known)}, or a path")
     try:
         description = Description.model_validate(yaml.safe_load(path.read_text()))
     except yaml.YAMLError as error:
@@ -73,7 +69,7 @@ def describe(settings: Device) -> Description:
     return description
 
 
-def latency_ms(settings: Device, space: Any, widths: np.ndarray) -> np.ndarray:
+def latency_ms(settings: Device, space: Space, widths: np.ndarray) -> np.ndarray:
     """Latency of one inference (a batch) of pruned networks, (n,), in ms."""
     description = describe(settings)
     size, batch = BYTES[settings.data_type], settings.batch_size
@@ -81,10 +77,9 @@ def latency_ms(settings: Device, space: Any, widths: np.ndarray) -> np.ndarray:
     found, cheap = layers.columns(space, widths)
     total = cheap * batch * size / bandwidth
     for column in found:
-        weights, activations = layers.traffic(column)
         # Channels are worked on in whole vectors: the last one costs as much as a full one.
-        padded = layers.padded(column, description.channel_multiple)
-        arithmetic = layers.flops(padded) * batch / peak
-        total = total + np.maximum(arithmetic, (weights + activations * batch) * size / bandwidth)
-        total = total + description.launch_seconds
+        arithmetic = 2.0 * column.padded(description.channel_multiple).macs * batch / peak
+        traffic = (column.weights + column.activations * batch) * size / bandwidth
+        present = column.in_channels > 0
+        total = total + np.where(present, np.maximum(arithmetic, traffic) + description.launch_seconds, 0.0)
     return np.asarray(1e3 * total)
