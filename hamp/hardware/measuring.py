@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from hamp import tables
 from hamp.candidates import UNPRUNED
@@ -101,6 +102,12 @@ def remarks(played: Mapping[str, Any], reference: str) -> list[str]:
     if played["rounds"] < played["wanted"]:
         told.append(f"the time budget allowed {played['rounds']} of {played['wanted']} rounds (measure.seconds)")
     return ["measuring: " + "; ".join(told)] if told else []
+
+
+def faster(latency_ms: ArrayLike, latency_iqr_ms: ArrayLike, baseline_latency_ms: ArrayLike) -> np.ndarray:
+    """Whether the gain over the unpruned network is beyond the noise: more than the interquartile range."""
+    gain = np.asarray(baseline_latency_ms) - np.asarray(latency_ms)
+    return np.asarray(gain > np.asarray(latency_iqr_ms))
 
 
 def _outliers(values: np.ndarray) -> np.ndarray:

@@ -33,10 +33,15 @@ def once(run: Run) -> tuple[float, bool]:
     return duration, resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw != switches
 
 
-def undisturbed(run: Run, repeats: int = 1) -> tuple[float, int]:
-    """Duration in seconds of an uninterrupted run (mean over `repeats`), and how many were thrown away."""
+def undisturbed(run: Run, repeats: int, until: float) -> tuple[float, int]:
+    """Duration in seconds of an uninterrupted run (mean over `repeats`), and how many were thrown away.
+
+    When the clock has passed `until`, nothing is run again.
+    """
     shortest = float("inf")
     for attempt in range(TRIES):
+        if attempt and time.perf_counter() > until:
+            break
         samples = [once(run) for _ in range(repeats)]
         clean = [duration for duration, interrupted in samples if not interrupted]
         if 2 * len(clean) > repeats:
@@ -104,7 +109,7 @@ def play(
     def timed(name: str) -> float:
         if typical[name] < SHORT:
             once(runs[name])
-        duration, thrown = undisturbed(runs[name], max(1, int(sample / typical[name])))
+        duration, thrown = undisturbed(runs[name], max(1, int(sample / typical[name])), start + budget)
         times[name].append(duration)
         attempts.append(thrown)
         return duration
