@@ -166,8 +166,9 @@ FRONT = _schema(
     ("faster", pa.bool_(), "", "whether the gain over the unpruned network is beyond the noise"),
     ("method", pa.string(), "", "method that found it"),
     ("seed", pa.int64(), "", "seed of the search that found it"),
-    ("baseline_error_validation", pa.float64(), "fraction", "the unpruned network, fine-tuned alike"),
-    ("baseline_error_test", pa.float64(), "fraction", "the unpruned network, fine-tuned alike"),
+    ("baseline_error_test", pa.float64(), "fraction", "test error of the unpruned network as it was given"),
+    ("reference_error_validation", pa.float64(), "fraction", "validation error of the unpruned one, fine-tuned alike"),
+    ("reference_error_test", pa.float64(), "fraction", "test error of the unpruned one, fine-tuned alike"),
 )
 
 

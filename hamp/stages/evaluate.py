@@ -54,9 +54,7 @@ def evaluate(
     judged = validation_images.first(settings.images)
     errors = []
     begun = time.monotonic()
-    for number, (name, widths) in enumerate(
-        zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)
-    ):
+    for number, (name, widths) in enumerate(zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)):
         pruned = prune(model, space, widths, scores).to(device)
         recalibrate(pruned, batches)
         if settings.finetune_steps:

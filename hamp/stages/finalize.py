@@ -100,9 +100,7 @@ def load_finetuned(
         yield name, network.eval()
 
 
-def test(
-    networks: Iterator[tuple[str, nn.Module]], images: ImageSet, task: Task, *, hardware: str
-) -> pa.Table:
+def test(networks: Iterator[tuple[str, nn.Module]], images: ImageSet, task: Task, *, hardware: str) -> pa.Table:
     """Table TESTED: errors on the test images."""
     errors = {name: evaluate(network, images, task, BATCH, hardware=hardware) for name, network in networks}
     return build(TESTED, {"candidate": list(errors), "error_test": list(errors.values())})
@@ -133,9 +131,7 @@ def export(
     return build(EXPORTED, dict(zip(EXPORTED.names, zip(*rows, strict=True), strict=True)))
 
 
-def unpruned_first(
-    model: nn.Module, networks: Iterator[tuple[str, nn.Module]]
-) -> Iterator[tuple[str, nn.Module]]:
+def unpruned_first(model: nn.Module, networks: Iterator[tuple[str, nn.Module]]) -> Iterator[tuple[str, nn.Module]]:
     """The unpruned network as it was given, then the others."""
     yield UNPRUNED, model
     yield from networks

@@ -25,9 +25,7 @@ def predicted(candidates: pa.Table, space: Space, profile: pa.Table, batch_size:
             "latency_ms": latency,
             "latency_iqr_ms": np.zeros(len(widths)),
             **_known(candidates, space, profile, batch_size),
-            "baseline_latency_ms": predict(
-                profile, space, np.repeat(space.channels[None, :], len(widths), axis=0)
-            ),
+            "baseline_latency_ms": predict(profile, space, np.repeat(space.channels[None, :], len(widths), axis=0)),
         },
     )
 
@@ -69,10 +67,7 @@ def measured(
     table = build(
         MEASURED,
         {
-            **{
-                name: latency[name]
-                for name in ("candidate", "latency_ms", "latency_iqr_ms", "baseline_latency_ms")
-            },
+            **{name: latency[name] for name in ("candidate", "latency_ms", "latency_iqr_ms", "baseline_latency_ms")},
             **_known(candidates, space, profile, device.batch_size),
         },
     )

@@ -6,14 +6,25 @@ import numpy as np
 import pyarrow as pa
 
 from hamp.analysis.dominance import non_dominated
-from hamp.analysis.hypervolume import hypervolume as hypervolume_of
-from hamp.candidates import REFERENCE, UNPRUNED, name_of
-from hamp.evolution.selection import portfolio
-from hamp.stages.progress import scaled
-from hamp.tables import FRONT, HYPERVOLUME, MEMBERS, build, columns, matrix
+from hamp.candidates import REFERENCE, UNPRUNED
+from hamp.evolution.selection import portfolio, tie
+from hamp.hardware.measuring import faster
+from hamp.stages.progress import history
+from hamp.tables import FRONT, HYPERVOLUME, MEMBERS, build, columns
 
 Run = tuple[str, int]
 """Method and seed of one search."""
+
+NOISE = ("latency_ms", "latency_iqr_ms", "baseline_latency_ms")
+MEASURES = (
+    "latency_ms",
+    "latency_iqr_ms",
+    "latency_predicted_ms",
+    "baseline_latency_ms",
+    "memory_bytes",
+    "macs",
+    "parameters",
+)
 
 
 def hypervolumes(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) -> pa.Table:
@@ -25,15 +36,12 @@ def hypervolumes(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) ->
     """
     rows: dict[str, list] = {name: [] for name in HYPERVOLUME.names}
     for (method, seed), archive in archives.items():
-        generations = archive["generation"].to_numpy()
-        values = scaled(archive, objectives)
-        for generation in range(generations.max() + 1):
-            known = values[generations <= generation]
-            rows["method"].append(method)
-            rows["seed"].append(seed)
-            rows["generation"].append(generation)
-            rows["evaluations"].append(len(known))
-            rows["hypervolume"].append(hypervolume_of(known, np.ones(len(objectives))))
+        generations, evaluations, volumes = history(archive, objectives)
+        rows["method"] += [method] * len(volumes)
+        rows["seed"] += [seed] * len(volumes)
+        rows["generation"] += generations.tolist()
+        rows["evaluations"] += evaluations.tolist()
+        rows["hypervolume"] += volumes.tolist()
     return build(HYPERVOLUME, rows)
 
 
@@ -74,43 +82,24 @@ def pareto(
     rows = [
         {
             **member,
-            **{name: device[name_][name] for name in MEASURES},
-            "error_validation": validation[name_],
-            "error_test": test[name_],
-            "model": files[name_]["model"],
-            "onnx": files[name_]["onnx"],
-            "faster": faster(device[name_]),
-            "baseline_error_validation": validation[UNPRUNED],
+            **{name: device[candidate][name] for name in MEASURES},
+            "error_validation": validation[candidate],
+            "error_test": test[candidate],
+            "model": files[candidate]["model"],
+            "onnx": files[candidate]["onnx"],
+            "faster": bool(faster(*(device[candidate][name] for name in NOISE))),
             "baseline_error_test": test[UNPRUNED],
             "reference_error_validation": validation[REFERENCE],
             "reference_error_test": test[REFERENCE],
         }
-        for name_, member in zip(names, members.to_pylist(), strict=True)
+        for candidate, member in zip(names, members.to_pylist(), strict=True)
     ]
     table = build(FRONT, {name: [row[name] for row in rows] for name in FRONT.names})
     values = columns(table, ["error_validation", "latency_ms", "memory_bytes"])
-    table = table.filter(pa.array(non_dominated(values)))
+    noise = [0.0, float(np.median(table["latency_iqr_ms"])), 0.0]
+    table = table.filter(pa.array(non_dominated(tie(values, noise))))
     return table.sort_by([("latency_ms", "ascending"), ("error_validation", "ascending")])
-
-
-MEASURES = (
-    "latency_ms",
-    "latency_iqr_ms",
-    "latency_predicted_ms",
-    "baseline_latency_ms",
-    "memory_bytes",
-    "macs",
-    "parameters",
-)
-
-
-def faster(row: Mapping[str, float]) -> bool:
-    """Whether a measured gain over the unpruned network is beyond the noise of the measurement."""
-    return row["latency_ms"] + row["latency_iqr_ms"] < row["baseline_latency_ms"]
 
 
 def _by_candidate(table: pa.Table, column: str) -> dict[str, float]:
     return dict(zip(table["candidate"].to_pylist(), table[column].to_pylist(), strict=True))
-
-
-__all__ = ["aggregate", "faster", "hypervolumes", "matrix", "name_of", "pareto"]

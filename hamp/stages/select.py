@@ -14,9 +14,7 @@ from hamp.tables import EVALUATED, build, concatenate
 MEASURED_COLUMNS = ("latency_ms", "latency_iqr_ms", "memory_bytes", "macs", "parameters")
 
 
-def evaluated(
-    offspring: pa.Table, errors: Sequence[pa.Table], measured: pa.Table, generation: int
-) -> pa.Table:
+def evaluated(offspring: pa.Table, errors: Sequence[pa.Table], measured: pa.Table, generation: int) -> pa.Table:
     """Table EVALUATED of one generation, in the order of `offspring`.
 
     Args:

@@ -37,9 +37,7 @@ def ordered(objectives: Sequence[str]) -> list[str]:
 
 def candidates(widths: np.ndarray, origins: Sequence[str]) -> pa.Table:
     """Table CANDIDATES of widths (n, groups)."""
-    return build(
-        CANDIDATES, {"candidate": [name_of(row) for row in widths], "widths": widths, "origin": list(origins)}
-    )
+    return build(CANDIDATES, {"candidate": [name_of(row) for row in widths], "widths": widths, "origin": list(origins)})
 
 
 def passed_through(archive: pa.Table, generation: int) -> bool:

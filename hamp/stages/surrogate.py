@@ -112,9 +112,7 @@ def local_search(
         return empty(CANDIDATES)
     names = ordered(objectives)
     allowed: Domain = domain(space, profile)
-    model = refit(
-        models.to_pylist(), matrix(archive), allowed, targets(space, profile, archive, names, latency)
-    )
+    model = refit(models.to_pylist(), matrix(archive), allowed, targets(space, profile, archive, names, latency))
     widths, origins = improved(
         METHODS[method],
         archive_of(archive, population, names),

@@ -24,7 +24,8 @@ except UserError as error:
 # Building the DAG recurses some frames a level, and a search has up to six levels a generation.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000 + 50 * CONFIG.search.generations))
 
-PYTHON = shlex.quote(sys.executable)
+# -P: the folder of the scripts is not searched for modules, since some are named as modules of Python's own are.
+PYTHON = f"{shlex.quote(sys.executable)} -P"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
 RESULTS = f"results/{CONFIG.name}"
