@@ -1,7 +1,7 @@
 """Copies of a module tree that share nothing with the original except what the caller maps."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -16,11 +16,12 @@ def copy_modules(
     module: nn.Module,
     tensor: Callable[[str, Tensor], Tensor],
     finish: Callable[[str, nn.Module, nn.Module], nn.Module] = lambda path, old, new: new,
+    skip: Container[str] = (),
 ) -> nn.Module:
     """Copy `module` and all below it.
 
     Each distinct registered tensor `t` becomes `tensor(full name, t)`, once; plain tensor attributes have the name
-    "". `finish(path, old, new)` may change or replace every new module. Shared modules and tied parameters stay
+    "". `finish(path, old, new)` may change or replace every new module. Modules whose path is in `skip` are left out. Shared modules and tied parameters stay
     shared. Only what is kept is ever copied, which is why this isn't `copy.deepcopy`.
     """
     tensors: dict[int, Tensor] = {}
@@ -43,7 +44,11 @@ def copy_modules(
         table, source = new.__dict__, old.__dict__
         for name in ("_parameters", "_buffers"):
             table[name] = {k: map_tensor(prefix + k, v) for k, v in source[name].items()}
-        table["_modules"] = {k: None if v is None else visit(prefix + k, v) for k, v in source["_modules"].items()}
+        table["_modules"] = {
+            k: None if v is None else visit(prefix + k, v)
+            for k, v in source["_modules"].items()
+            if prefix + k not in skip
+        }
         for name, value in source.items():
             if name not in _TABLES:
                 table[name] = value if type(value) in _SHARED else copy_value(value)

@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 from hamp.pruning.costs import Graph, LayerSpec
 from hamp.pruning.grouping import Grouping
 from hamp.pruning.propagation import Propagation
-from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, movement, short_name
+from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, is_layer, movement, short_name
 from hamp.pruning.trace import Op, Param, Ref
 
 _IN_PLACE = (elementwise, batch_norm)
@@ -77,7 +77,7 @@ def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, constant_va
 def _layer(op: Op, axes: _Axes) -> LayerSpec | None:
     name = short_name(op.name)
     transposed = name.startswith("conv_transpose")
-    if not (name.startswith("conv") and name[-2:] in ("1d", "2d", "3d")) and name != "linear":
+    if not is_layer(op):
         return None
     p = axes.p
     x, weight = op.args[0], argument(op, 1, "weight")
@@ -184,10 +184,19 @@ def _buffers(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[i
     until: dict[int, int] = {}
     for value, host in owner.items():
         until[host] = max(until.get(host, born[host]), last.get(value, born[host]))
+    joined: dict[int, int] = {}  # memory of a branch -> step at which the rest of the network moves in
+    for step, op in enumerate(ops):
+        for ref in pytree.tree_leaves(op.output):
+            if isinstance(ref, Ref) and ref.value not in constant_values and owner.get(ref.value) in constant_values:
+                joined.setdefault(owner[ref.value], step)
     rows = []
     for host, first in born.items():
-        axis, elements = axes.of_value(host, constant_values.get(host, -1))
-        rows.append((axis, elements, first, until[host]))
+        branch, end = constant_values.get(host, -1), until[host]
+        then = joined.get(host, end + 1)
+        if then > first:
+            rows.append((*axes.of_value(host, branch), first, then - 1))
+        if then <= end:
+            rows.append((*axes.of_value(host), then, end))
     return rows
 
 
@@ -200,14 +209,10 @@ def _moved(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[int
     totals: dict[int, int] = {}
     for op in ops:
         name = short_name(op.name)
-        if _is_costly(name) or (RULES.get(name) is movement and name not in ("contiguous", "clone")):
+        if is_layer(op) or (RULES.get(name) is movement and name not in ("contiguous", "clone")):
             continue
         refs = [t for t in (*p.tensor_inputs(op), *pytree.tree_leaves(op.output)) if isinstance(t, Ref)]
         for ref in refs:
             axis, elements = axes.of_value(ref.value, constant_values.get(ref.value, -1))
             totals[axis] = totals.get(axis, 0) + elements
     return sorted(totals.items())
-
-
-def _is_costly(name: str) -> bool:
-    return name == "linear" or (name.startswith("conv") and name[-2:] in ("1d", "2d", "3d"))

@@ -8,15 +8,18 @@ from fnmatch import fnmatchcase
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from hamp.errors import UserError
+from hamp.pruning.branches import find_branches
 from hamp.pruning.channels import Atlas
 from hamp.pruning.costing import cost_graph
 from hamp.pruning.grouping import Group, Grouping, Key, group_channels
 from hamp.pruning.propagation import Propagation
-from hamp.pruning.rules import argument, short_name
+from hamp.pruning.recording import Recorder, Unrecordable
+from hamp.pruning.rules import argument, is_layer, short_name
 from hamp.pruning.space import Frozen, Space, layers_of
-from hamp.pruning.trace import Op, Param, trace
+from hamp.pruning.trace import Param, trace
 
 
 def discover(
@@ -78,8 +81,30 @@ def discover(
     producers = _producers(atlas, propagations)
     _keep(atlas, inference, producers, exclude, keep_first, keep_classifier)
     grouping = group_channels(atlas, propagations, producers)
-    grouping = _drop_rigid(atlas, propagations, producers, grouping, minimum_fraction, channel_multiple)
+    while True:  # what cannot be done at other widths is pinned, until all can
+        grouping = _drop_rigid(atlas, propagations, producers, grouping, minimum_fraction, channel_multiple)
+        number, unit_group = grouping.numbering()
+
+        def units(atoms: np.ndarray, number=number) -> np.ndarray:
+            return number(atlas.find(atoms))
+
+        branches = find_branches(model, propagations, units, unit_group) if branch_removal else []
+        try:
+            programs = Recorder(model, propagations, units, branches).record()
+            break
+        except Unrecordable as error:
+            for p in propagations:
+                for tensor in (*p.tensor_inputs(error.op), *pytree.tree_leaves(error.op.output)):
+                    p.freeze_tensor(tensor, f"{short_name(error.op.name)} in {error.op.module or 'the network'} {error}")
+            grouping = group_channels(atlas, propagations, producers)
+        if time.monotonic() > deadline:
+            raise UserError(f"recording the network took longer than {time_limit:g} s; raise time_limit")
     groups = grouping.groups
+    branch_of = np.full(len(groups), -1, dtype=np.int32)
+    constant: dict[int, int] = {}
+    for number_, branch in enumerate(branches):
+        branch_of[list(branch.groups)] = number_
+        constant.update(dict.fromkeys(branch.constant, number_))
     if not groups:
         raise UserError("the network has no prunable channels: " + _reasons(grouping))
     limits = [_limits(g, minimum_fraction, channel_multiple) for g in groups]
@@ -94,11 +119,11 @@ def discover(
         names=tuple(g.primary[0].rpartition(".")[0] for g in groups),
         layers=tuple(layers_of(g.slices) for g in groups),
         slices=tuple(g.slices for g in groups),
-        branches=np.full(len(groups), -1, dtype=int32),
+        branches=branch_of,
         stages=np.array([stages[size] for size in spatial], dtype=int32),
         frozen=_frozen(atlas, producers, grouping),
-        graph=cost_graph(model, inference, grouping, {}),
-        programs={},
+        graph=cost_graph(model, inference, grouping, constant),
+        programs=programs,
         input_shape=tuple(example_input.shape[1:]),
     )
 
@@ -115,12 +140,6 @@ def _producers(atlas: Atlas, propagations: list[Propagation]) -> list[Key]:
                 if key in atlas.axes:
                     keys[key] = None
     return list(keys)
-
-
-def is_layer(op: Op) -> bool:
-    """Whether the operation is a convolution or a linear layer."""
-    name = short_name(op.name)
-    return name == "linear" or (name.startswith("conv") and name[-2:] in ("1d", "2d", "3d"))
 
 
 def _keep(atlas: Atlas, p: Propagation, producers: list[Key], exclude, keep_first: bool, keep_classifier: bool) -> None:

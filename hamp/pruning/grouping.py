@@ -6,9 +6,11 @@ in the network is linear in those numbers. So the 64 channels of a stream that z
 are three groups: those that only the last stage has, and so on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hamp.pruning.channels import Atlas, Atoms
 from hamp.pruning.propagation import Propagation
@@ -34,6 +36,20 @@ class Grouping:
     groups: tuple[Group, ...]
     pinned: dict[int, str]
 
+    def numbering(self) -> tuple[Callable[[Atoms], NDArray[np.int64]], NDArray[np.int64]]:
+        """A function from class representatives to unit numbers (0: stays; see `Space.axes`), and units to groups."""
+        roots = np.concatenate([g.roots for g in self.groups] or [np.zeros(0, dtype=np.int64)])
+        order = np.argsort(roots)
+        groups = np.concatenate([[-1], np.repeat(np.arange(len(self.groups)), [len(g.roots) for g in self.groups])])
+
+        def number(classes: Atoms) -> NDArray[np.int64]:
+            if not len(roots):
+                return np.zeros_like(classes)
+            at = np.searchsorted(roots, classes, sorter=order).clip(max=len(roots) - 1)
+            return np.where(roots[order[at]] == classes, order[at] + 1, 0)
+
+        return number, groups.astype(np.int64)
+
     def unit_counts(self, classes: Atoms) -> tuple[int, dict[int, int]]:
         """Of an axis: channels that always stay, and per group the channels of one unit."""
         counts = {}
@@ -50,6 +66,8 @@ def group_channels(atlas: Atlas, propagations: list[Propagation], producers: lis
 
     producers: parameter dimensions that are the outputs of convolutions and linear layers, in order.
     """
+    for p in propagations:
+        p.collapse()
     classes = {key: atlas.find(atoms) for key, atoms in atlas.axes.items()}
     pinned = atlas.pinned()
     touched: dict[int, list[tuple[int, int]]] = {}

@@ -18,7 +18,7 @@ def masked(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | N
     gradient either. LayerNorm and GroupNorm, which mix channels, take their statistics over those that stay.
     Arguments and errors are those of `prune`.
     """
-    kept = kept_units(model, space, widths, scores)
+    kept, _ = kept_units(model, space, widths, scores)
     indices = axis_indices(space, kept)
     masks: dict[str, Tensor] = {}
     norms: dict[str, Tensor] = {}

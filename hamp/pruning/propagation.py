@@ -4,20 +4,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.overrides import get_testing_overrides, resolve_name
 from torch.utils import _pytree as pytree
 
 from hamp.pruning.channels import Atlas, Atoms, Channels
+from hamp.pruning.program import function
 from hamp.pruning.rules import RULES, short_name
 from hamp.pruning.trace import Const, Op, Param, Ref, Trace
 
-_FUNCTIONS = {resolve_name(f): f for f in get_testing_overrides() if resolve_name(f)}
 _MEMORY_ONLY = ("contiguous", "clone")
-
-
-def function(name: str):
-    """The torch function that `resolve_name` calls `name`: only those that take tensors, so nothing else can be named."""
-    return _FUNCTIONS[name]
 
 
 class Propagation:
@@ -28,6 +22,8 @@ class Propagation:
         self.values: dict[int, Channels] = {}
         self.reasons: dict[int, str] = {}
         self.fixed_params: dict[str, str] = {}
+        # value -> (source value, index): its channels are the source's at `index`, all else is equal
+        self.gathers: dict[int, tuple[int, np.ndarray]] = {}
 
     def run(self) -> None:
         """Apply the rule of every operation in order, then pin what reaches the output."""
@@ -75,6 +71,16 @@ class Propagation:
         self.atlas.join(rows[:1], rows)
         self.values[tensor.value] = Channels((channels.dims[main],), rows[0])
         return self.values[tensor.value]
+
+    def collapse(self) -> None:
+        """Channels over several dimensions whose rows were joined since are channels in one dimension."""
+        for value, channels in self.values.items():
+            if len(channels.dims) > 1:
+                classes = self.atlas.find(channels.atoms)
+                main = int(np.argmax(classes.shape))
+                rows = np.moveaxis(classes, main, -1).reshape(-1, classes.shape[main])
+                if (rows == rows[0]).all():
+                    self.values[value] = Channels((channels.dims[main],), rows[0])
 
     def channels_at(self, tensor: Any, dim: int) -> Atoms | None:
         """The atoms in dimension `dim`; channels found elsewhere are pinned."""
@@ -149,7 +155,12 @@ class Propagation:
         for ref, atoms, place in zip(
             _tensors(op.output), _apply(op, grid, self), _apply(op, places, self), strict=True
         ):
-            self.set(ref, self._gathered(atoms, source, place))
+            channels = self._gathered(atoms, source, place)
+            self.set(ref, channels)
+            if channels is not None and len(channels.dims) == 1 and source >= 0:
+                index = _channel_index(place, channels.dims[0], self.trace.shapes[source])
+                if index is not None:
+                    self.gathers[ref.value] = (source, index)
 
     def _gathered(self, grid: torch.Tensor, source: int, places: torch.Tensor) -> Channels | None:
         varying = tuple(d for d in range(grid.ndim) if grid.shape[d] > 1 and bool((grid != grid.narrow(d, 0, 1)).any()))
@@ -171,6 +182,16 @@ class Propagation:
 
 def _tensors(tree: Any) -> list:
     return [t for t in pytree.tree_leaves(tree) if isinstance(t, (Ref, Param, Const))]
+
+
+def _channel_index(places: torch.Tensor, dim: int, source: tuple[int, ...]) -> np.ndarray | None:
+    """The index along `dim` of a tensor of shape `source` by which `places` were selected, if so."""
+    if len(source) != places.ndim or any(a != b for d, (a, b) in enumerate(zip(source, places.shape, strict=True)) if d != dim):
+        return None
+    stride = int(np.prod(source[dim + 1 :]))
+    index = places[tuple(slice(None) if d == dim else 0 for d in range(places.ndim))] // stride % source[dim]
+    every = torch.arange(int(np.prod(source))).reshape(source)
+    return index.numpy() if torch.equal(every.index_select(dim, index), places) else None
 
 
 def _spread(atoms: np.ndarray, dims: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:

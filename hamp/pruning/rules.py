@@ -44,6 +44,12 @@ def short_name(name: str) -> str:
     return base.rstrip("_") if not base.startswith("__") else base
 
 
+def is_layer(op: Op) -> bool:
+    """Whether the operation is a convolution or a linear layer."""
+    name = short_name(op.name)
+    return name == "linear" or (name.startswith("conv") and name[-2:] in ("1d", "2d", "3d"))
+
+
 _OPERATORS = ("add", "sub", "mul", "truediv", "div", "pow", "floordiv", "mod", "and", "or", "xor")
 
 
@@ -147,6 +153,8 @@ def layer_norm(p: "Propagation", op: Op) -> None:
                 p.bind(tensor, channels.dims[0] - first, channels.atoms, "")
             else:
                 p.freeze_tensor(tensor, p.why_fixed(x))
+    if inside and not isinstance(argument(op, 2, "weight"), Param):
+        p.atlas.pin(channels.atoms, "layer_norm without parameters")
     p.set(op.output, channels)
 
 
@@ -157,6 +165,8 @@ def group_norm(p: "Propagation", op: Op) -> None:
     if atoms is not None and groups < len(atoms):  # equally many channels stay in every group
         per_group = atoms.reshape(groups, -1)
         p.atlas.join(per_group[:1], per_group)
+    if atoms is not None and not isinstance(argument(op, 2, "weight"), Param):
+        p.atlas.pin(atoms, "group_norm without parameters")
     for position, name in ((2, "weight"), (3, "bias")):
         tensor = argument(op, position, name)
         if isinstance(tensor, Param):

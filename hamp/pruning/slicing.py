@@ -12,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd
 from hamp.errors import UserError
 from hamp.pruning.copying import copy_modules
 from hamp.pruning.importance import score
+from hamp.pruning.program import ConstantBatchNorm, ConstantLayer, Program, concrete_steps
 from hamp.pruning.space import Space
 
 Scores = Sequence[NDArray[np.float64]]
@@ -29,19 +30,27 @@ def prune(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | No
     Returns a network of the same classes that shares no memory with `model`.
     Raises UserError for widths that are not allowed, or a model that doesn't match the space.
     """
-    kept = kept_units(model, space, widths, scores)
-    cut = _cutter(space, kept)
-    return copy_modules(model, cut, _refit)
+    kept, gone = kept_units(model, space, widths, scores)
+    removed, replace = _replacements(space, kept, gone)
+
+    def finish(path: str, old: nn.Module, new: nn.Module) -> nn.Module:
+        _refit(old, new)
+        return replace[path](old, new) if path in replace else new
+
+    return copy_modules(model, _cutter(space, kept), finish, removed)
 
 
-def kept_units(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None) -> NDArray[np.bool_]:
-    """Which units stay; entry 0 stands for what always stays, see `Space.axes`."""
+def kept_units(
+    model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None
+) -> tuple[NDArray[np.bool_], set[int]]:
+    """Which units stay (entry 0 stands for what always stays, see `Space.axes`), and which branches go."""
     values = np.asarray(widths)
     if values.ndim != 1:
         raise UserError(
             f"widths have shape {values.shape}; one network has one integer for each of {space.groups} groups"
         )
-    units = space.canonical(space.validate(values)) // space.unit
+    allowed = space.canonical(space.validate(values))
+    units, gone = allowed // space.unit, set(space.branches[allowed == 0].tolist())
     if scores is None:
         scores = score(model, space, "l1")
     if len(scores) != space.groups:
@@ -60,7 +69,7 @@ def kept_units(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores
             by_unit = values.reshape(total, -1).mean(axis=1)
             stay[np.argsort(-by_unit, kind="stable")[count:]] = False
         kept.append(stay)
-    return np.concatenate(kept)
+    return np.concatenate(kept), gone
 
 
 def axis_indices(space: Space, kept: NDArray[np.bool_]) -> list[Tensor | None]:
@@ -98,11 +107,39 @@ def _cutter(space: Space, kept: NDArray[np.bool_]) -> Callable[[str, Tensor], Te
     return cut
 
 
-def _refit(path: str, old: nn.Module, new: nn.Module) -> nn.Module:
+def _replacements(
+    space: Space, kept: NDArray[np.bool_], gone: set[int]
+) -> tuple[set[str], dict[str, Callable[[nn.Module, nn.Module], nn.Module]]]:
+    """Paths of the modules that go, and by path what makes another module of a copied one."""
+    replace: dict[str, Callable[[nn.Module, nn.Module], nn.Module]] = {}
+    removed: set[str] = set()
+    if not space.programs:
+        return removed, replace
+    axes = [np.array(axis, dtype=np.int64) for axis in space.programs["axes"]]
+    for path, recorded in space.programs["modules"].items():
+        if recorded["always"] or gone.intersection(recorded["branches"]):
+            steps = {mode: concrete_steps(recorded[mode], axes, kept, gone) for mode in ("evaluation", "training")}
+            replace[path] = lambda old, new, steps=steps: Program(new, type(old).__name__, steps)
+    for number in gone:
+        branch = space.programs["branches"][number]
+        removed.update(branch["removed"])
+        layer, *dims = branch["layer"]
+        replace[layer] = lambda old, new, dims=dims: ConstantLayer(new, *dims)
+        for norm in branch["norms"]:
+            replace[norm] = _constant_norm
+    return removed, replace
+
+
+def _constant_norm(old: nn.Module, new: nn.Module) -> nn.Module:
+    new.__class__ = ConstantBatchNorm
+    return new
+
+
+def _refit(old: nn.Module, new: nn.Module) -> None:
     """Set the sizes that modules of torch.nn keep beside their weights."""
     weight = getattr(new, "weight", None)
     if not isinstance(weight, Tensor) or weight.shape == old.weight.shape:
-        return new
+        return
     table = new.__dict__
     if isinstance(new, _ConvNd):
         into, out = (0, 1) if new.transposed else (1, 0)
@@ -125,4 +162,3 @@ def _refit(path: str, old: nn.Module, new: nn.Module) -> nn.Module:
             table["num_groups"] = weight.shape[0]
     elif isinstance(new, nn.PReLU):
         table["num_parameters"] = weight.shape[0]
-    return new

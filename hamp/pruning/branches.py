@@ -1,0 +1,278 @@
+"""Residual branches that can go as a whole: their groups may have width 0."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from hamp.pruning.propagation import Propagation
+from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, is_layer, short_name
+from hamp.pruning.trace import Call, Op, Param, Ref
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(eq=False)
+class Branch:
+    """A branch, by mode of the network (evaluation, training): its operations and what stays when it goes.
+
+    dead: ids of the operations that aren't needed. last: the layer that then gives its bias. joins: the addition
+    to the rest. mixed: modules that need a program. `constant`: values between `last` and `joins`, in evaluation.
+    """
+
+    groups: frozenset[int]
+    layer: str
+    channel_dim: int
+    ndim: int
+    dead: list[set[int]] = field(default_factory=list)
+    last: list[Op] = field(default_factory=list)
+    joins: list[Op] = field(default_factory=list)
+    mixed: list[set[str]] = field(default_factory=list)
+    norms: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    constant: tuple[int, ...] = ()
+
+    def stored(self) -> dict[str, Any]:
+        """What `prune` needs beside the programs, as JSON."""
+        return {
+            "removed": list(self.removed),
+            "layer": [self.layer, self.channel_dim, self.ndim],
+            "norms": list(self.norms),
+        }
+
+
+class _Flow:
+    """Who makes and who reads each value of a trace."""
+
+    def __init__(self, p: Propagation):
+        self.p, self.ops = p, list(p.trace.root.ops())
+        self.order = {id(op): n for n, op in enumerate(self.ops)}
+        self.maker: dict[int, Op] = {}
+        self.readers: dict[int, list[Op | None]] = {}
+        for op in self.ops:
+            for ref in _refs((op.args, op.kwargs)):
+                self.readers.setdefault(ref.value, []).append(op)
+            for ref in _refs(op.output):
+                self.maker[ref.value] = op
+        for ref in _refs(p.trace.root.output):
+            self.readers.setdefault(ref.value, []).append(None)
+
+    def only_for(self, values: list[int], final: Op) -> set[int]:
+        """Ids of the operations of which `final` gets nothing but through `values`, and no one else anything."""
+        inside: set[int] = set()
+        queue = [self.maker[v] for v in values if v in self.maker]
+        ancestors: dict[int, Op] = {}
+        while queue:
+            op = queue.pop()
+            if id(op) not in ancestors:
+                ancestors[id(op)] = op
+                queue += [self.maker[r.value] for r in _refs((op.args, op.kwargs)) if r.value in self.maker]
+        for op in sorted(ancestors.values(), key=lambda o: -self.order[id(o)]):
+            if all(
+                reader is not None
+                and (id(reader) in inside or (reader is final and ref.value in values))
+                for ref in _refs(op.output)
+                for reader in self.readers.get(ref.value, [])
+            ):
+                inside.add(id(op))
+        return inside
+
+
+def find_branches(
+    model: nn.Module, propagations: list[Propagation], units: Callable, unit_group: np.ndarray
+) -> list[Branch]:
+    """All removable branches. `units` maps atoms to unit numbers (0: stays), `unit_group` those to groups.
+
+    The last layer of a branch reads only channels of groups that lie wholly inside it; between it and the addition
+    are only operations on single channels.
+    """
+    modules = dict(model.named_modules())
+    found: dict[tuple[frozenset[int], str], Branch] = {}
+    complete: list[Branch] = []
+    taken: set[int] = set()
+    for mode, p in enumerate(propagations):
+        flow = _Flow(p)
+        touching = _touching(flow, units, unit_group)
+        for op in flow.ops:
+            if short_name(op.name) != "add" or len(_refs(op.args)) != 2 or op.clobbers:
+                continue
+            for operand in _refs(op.args):
+                branch = _follow(flow, op, operand, modules, units, unit_group, touching)
+                if branch is None:
+                    continue
+                key = (branch.groups, branch.layer)
+                if mode == 0:
+                    found[key] = branch
+                elif key in found and len(found[key].dead) == mode:
+                    for name in ("dead", "last", "joins"):
+                        getattr(found[key], name).extend(getattr(branch, name))
+    for branch in found.values():
+        if len(branch.dead) == len(propagations) and not branch.groups & taken:
+            taken |= branch.groups
+            branch.mixed = [_mixed(p.trace.root, branch, mode) for mode, p in enumerate(propagations)]
+            branch.removed = _removed(propagations, branch)
+            complete.append(branch)
+    return complete
+
+
+def _touching(flow: _Flow, units: Callable, unit_group: np.ndarray) -> dict[int, set[int]]:
+    """By group, the ids of the operations that have anything to do with it."""
+    p = flow.p
+    axes: dict[str, list[np.ndarray]] = {}
+    for (name, _), atoms in p.atlas.axes.items():
+        axes.setdefault(name, []).append(atoms)
+    touching: dict[int, set[int]] = {}
+    for op in flow.ops:
+        arrays = [a for t in p.tensor_inputs(op) if isinstance(t, Param) for a in axes.get(t.name, ())]
+        refs = (*_refs((op.args, op.kwargs)), *_refs(op.output))
+        arrays += [c.atoms for r in refs if (c := p.channels(r)) is not None]
+        for array in arrays:
+            for unit in np.unique(units(array)).tolist():
+                if unit:
+                    touching.setdefault(int(unit_group[unit]), set()).add(id(op))
+    return touching
+
+
+def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, unit_group, touching) -> Branch | None:
+    p = flow.p
+    constant, norms, value = [operand.value], [], operand
+    op = flow.maker.get(value.value)
+    while op is not None and not is_layer(op):
+        through = _pass(flow, op)
+        if through is None:
+            return None
+        if RULES[short_name(op.name)] is batch_norm:
+            norms.append(op.module)
+        value = through
+        constant.append(value.value)
+        op = flow.maker.get(value.value)
+    if op is None or any(len(flow.readers[v]) != 1 for v in constant):
+        return None
+    weight, x = argument(op, 1, "weight"), op.args[0]
+    layer = weight.name.rpartition(".")[0] if isinstance(weight, Param) else ""
+    if op.module != layer or not isinstance(modules.get(layer), (nn.Linear, nn.modules.conv._ConvNd)):
+        return None
+    if argument(op, 6, "groups", 1) != 1 and short_name(op.name) != "linear":
+        return None
+    channels, out = p.channels(x), p.channels(op.output)
+    if channels is None or out is None or len(channels.dims) > 1:
+        return None
+    read = units(channels.atoms)
+    if not read.all():
+        return None
+    groups = frozenset(int(g) for g in np.unique(unit_group[read]))
+    dead = flow.only_for([x.value], op)
+    outer = frozenset(
+        g for g, ops in touching.items() if ops <= dead | {id(op)} and g not in groups
+    )  # groups of the branch before the last layer's
+    inner = groups | outer
+    if not all(touching[g] <= dead | {id(op)} for g in groups):
+        return None
+    if not _all_vanish(flow, dead, inner, units, unit_group):
+        return None
+    if any(not isinstance(modules.get(n), _BATCH_NORMS) for n in norms):
+        return None
+    return Branch(
+        inner,
+        layer,
+        out.dims[0],
+        p.ndim(op.output),
+        [dead],
+        [op],
+        [add],
+        norms=tuple(norms),
+        constant=tuple(constant),
+    )
+
+
+def _pass(flow: _Flow, op: Op) -> Ref | None:
+    """The input of which an operation between the last layer and the addition works channel by channel."""
+    p, name = flow.p, short_name(op.name)
+    rule = RULES.get(name)
+    refs = _refs((op.args, op.kwargs))
+    if rule is batch_norm or name in ("permute", "transpose", "contiguous", "clone"):
+        return op.args[0]
+    if rule is not elementwise or op.clobbers:
+        return None
+    wide = [r for r in refs if p.channels(r) is not None]
+    rest = [r for r in refs if p.channels(r) is None]
+    # other operands: one number an image, as in stochastic depth
+    if len(wide) != 1 or any(int(np.prod(p.shape(r)[1:])) != 1 for r in rest):
+        return None
+    for tensor in p.tensor_inputs(op):
+        if isinstance(tensor, Param):
+            channels = wide and p.channels(wide[0])
+            own = channels.dims[0] - p.ndim(wide[0]) + p.ndim(tensor)
+            if any(n > 1 for d, n in enumerate(p.shape(tensor)) if d != own):
+                return None
+    return wide[0]
+
+
+def _all_vanish(flow: _Flow, dead: set[int], inner: frozenset[int], units, unit_group) -> bool:
+    """Whether every parameter of the dropped operations is empty without the groups."""
+    p = flow.p
+    for op in flow.ops:
+        if id(op) not in dead:
+            continue
+        for tensor in p.tensor_inputs(op):
+            if isinstance(tensor, Param) and p.shape(tensor):
+                axes = [units(p.atlas.axes[k]) for k in ((tensor.name, d) for d in range(p.ndim(tensor))) if k in p.atlas.axes]
+                if not any(a.all() and set(unit_group[a].tolist()) <= inner for a in axes):
+                    return False
+    return True
+
+
+def _mixed(root: Call, branch: Branch, mode: int) -> set[str]:
+    """Modules whose code cannot do without the branch, from the smallest that holds all of it."""
+    dead, last, joins = branch.dead[mode], branch.last[mode], branch.joins[mode]
+    relevant = dead | {id(last), id(joins)}
+
+    def inside(call: Call) -> set[int]:
+        return relevant & call.computing()
+
+    call = root
+    while True:
+        below = [c for c in call.body if isinstance(c, Call) and inside(c)]
+        if len(below) != 1 or inside(below[0]) != relevant:
+            break
+        call = below[0]
+    mixed: set[str] = set()
+
+    def visit(c: Call) -> None:
+        ops = c.computing()
+        if c.module == branch.layer or not ops & relevant or ops <= dead:
+            return
+        mixed.add(c.module)
+        for item in c.body:
+            if isinstance(item, Call):
+                visit(item)
+
+    visit(call)
+    return mixed
+
+
+def _removed(propagations: list[Propagation], branch: Branch) -> tuple[str, ...]:
+    """Modules that are called only in what is dropped."""
+    live: set[str] = set()
+    gone: dict[str, None] = {}
+
+    def visit(call: Call, dead: set[int]) -> None:
+        ops = call.computing()
+        if ops and ops <= dead:
+            gone[call.module] = None
+        else:
+            live.add(call.module)
+        for item in call.body:
+            if isinstance(item, Call):
+                visit(item, dead)
+
+    for mode, p in enumerate(propagations):
+        visit(p.trace.root, branch.dead[mode])
+    return tuple(path for path in gone if path not in live)
+
+
+def _refs(tree: Any) -> list[Ref]:
+    return [t for t in pytree.tree_leaves(tree) if isinstance(t, Ref)]
