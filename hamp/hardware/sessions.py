@@ -1,10 +1,14 @@
 """Inference with ONNX Runtime. NumPy and ONNX Runtime only: a remote device runs this file too."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -13,17 +17,25 @@ PROVIDERS = {
 }
 
 
+def require(provider: str) -> str:
+    """Name of the execution provider in ONNX Runtime.
+
+    Raises:
+        RuntimeError: ONNX Runtime here does not have it.
+    """
+    name, here = PROVIDERS[provider], onnxruntime.get_available_providers()
+    if name not in here:
+        raise RuntimeError(f"ONNX Runtime has no {name}, only {', '.join(here)}; install onnxruntime-gpu")
+    return name
+
+
 def runner(model: bytes, provider: str, threads: int, half: bool = False) -> Callable[[], None]:
     """One inference of an ONNX file on random images, input and output staying where the provider computes.
 
     Raises:
         RuntimeError: the provider does not run here.
     """
-    name = PROVIDERS[provider]
-    if name not in onnxruntime.get_available_providers():
-        raise RuntimeError(
-            f"ONNX Runtime here has no {name}; it has {', '.join(onnxruntime.get_available_providers())}"
-        )
+    name = require(provider)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

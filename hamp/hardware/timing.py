@@ -6,13 +6,18 @@ these, and an interrupted run is thrown away and run again. Cold caches (another
 network runs once untimed before it is timed, as it would in a loop.
 """
 
+from __future__ import annotations
+
 import random
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Callable, Optional  # noqa: UP035 - Python 3.8 on the device
 
-Run = Callable[[], float | None]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Run = Callable[[], Optional[float]]  # noqa: UP045
 """One inference. Returns its own duration in s (a device's events) or nothing: then the clock counts."""
 
 # An interrupted run is repeated at most so often; then the shortest of them counts.

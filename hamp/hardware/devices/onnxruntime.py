@@ -50,7 +50,8 @@ def provider(settings: Device) -> str:
 
 def fingerprint(settings: Device) -> dict[str, str]:
     """Processor or GPU model, versions, provider, threads; clock and temperature where readable."""
-    from hamp.hardware.fingerprint import processor, versions
+    from hamp.hardware.fingerprint import versions
+    from hamp.hardware.machine import processor
     from hamp.hardware.nvidia import facts
 
     name = provider(settings)

@@ -45,7 +45,8 @@ def require_cuda(key: str) -> None:
 
 def fingerprint(settings: Device) -> dict[str, str]:
     """Processor or GPU model, versions, threads; clock and temperature where readable."""
-    from hamp.hardware.fingerprint import processor, versions
+    from hamp.hardware.fingerprint import versions
+    from hamp.hardware.machine import processor
 
     facts = {**processor(), **versions("torch")}
     if settings.hardware == "cpu":

@@ -1,0 +1,139 @@
+"""A device reached over ssh, such as an edge board: ONNX files go there, times come back as JSON.
+
+Keys, host names and host checking are the user's ssh's. The other side needs Python 3.8 or newer and ONNX Runtime;
+the measuring code is sent along each time and removed with its folder.
+"""
+
+import io
+import json
+import re
+import shlex
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from hamp.configuration.blocks import Device
+from hamp.errors import UserError
+from hamp.hardware.devices import onnxruntime
+from hamp.hardware.layers import Layer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CODE = ("machine.py", "timing.py", "sessions.py", "remote_session.py")
+# Unpacks what comes on its standard input into a folder of its own and runs it there. A full disk is told as the
+# session tells what is wrong.
+RECEIVE = """
+import json, os, subprocess, sys, tarfile, tempfile
+try:
+    with tempfile.TemporaryDirectory(prefix="hamp-") as folder:
+        tarfile.open(fileobj=sys.stdin.buffer, mode="r|").extractall(folder)
+        command = [sys.executable, "-m", "hamp.hardware.remote_session", os.path.join(folder, "plan.json")]
+        status = subprocess.run(command, cwd=folder).returncode
+    sys.exit(status if status >= 0 else 128 - status)
+except OSError as error:
+    json.dump({"error": "%s (%s)" % (error.strerror, error.filename or tempfile.gettempdir())}, sys.stdout)
+"""
+# After the user's own options, of which ssh takes the first: no question on a terminal, and a dead line is noticed.
+OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An ONNX file for a device."""
+
+    content: bytes
+    settings: Device
+
+
+def available(settings: Device) -> None:
+    """Raise `UserError` where the host cannot be reached or lacks Python, ONNX Runtime or the provider."""
+    fingerprint(settings)
+
+
+def fingerprint(settings: Device) -> dict[str, str]:
+    """What the other side tells of itself."""
+    onnxruntime.check(settings)
+    if settings.host is None:
+        raise UserError("device.host is needed by runtime 'remote': the name of the machine, as your ssh knows it")
+    facts: dict[str, str] = _session(settings, {}, {})["fingerprint"]
+    return {"host": settings.host, **facts}
+
+
+def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -> Sent:
+    """The network as an ONNX file for batches of images of `shape` (channels, height, width)."""
+    from hamp.hardware import onnx_files
+
+    return Sent(onnx_files.network(model, shape, settings.batch_size), settings)
+
+
+def prepare_layer(layer: Layer, settings: Device) -> Sent:
+    """A single layer as an ONNX file."""
+    from hamp.hardware import onnx_files
+
+    return Sent(onnx_files.layer(layer, settings.batch_size), settings)
+
+
+def play(prepared: Mapping[str, Sent], **plan: Any) -> dict[str, Any]:
+    """Send the networks and time them there by turns (`timing.play`).
+
+    Raises:
+        UserError: the connection broke, or what the other side said is wrong.
+    """
+    settings = next(iter(prepared.values())).settings
+    return _session(settings, {name: sent.content for name, sent in prepared.items()}, plan)
+
+
+def _session(settings: Device, networks: Mapping[str, bytes], play: Mapping[str, Any]) -> dict[str, Any]:
+    files = {name: f"{number}.onnx" for number, name in enumerate(networks)}
+    plan = {
+        "provider": onnxruntime.provider(settings),
+        "threads": settings.threads,
+        "half": settings.data_type == "float16",
+        "networks": files,
+        "play": dict(play),
+    }
+    remote = f"{shlex.join([settings.python, '-c', RECEIVE])}; exit $?"
+    command = [*settings.ssh, *OPTIONS, str(settings.host), remote]
+    with tempfile.TemporaryFile() as archive:
+        _pack(archive, plan, {files[name]: content for name, content in networks.items()})
+        archive.seek(0)
+        try:
+            done = subprocess.run(command, stdin=archive, capture_output=True, text=True)
+        except FileNotFoundError:
+            raise UserError(f"device.ssh: there is no program '{settings.ssh[0]}'; install OpenSSH") from None
+    return _answer(settings, done)
+
+
+def _answer(settings: Device, done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    said = done.stderr.strip().splitlines()
+    last = said[-1] if said else "it said nothing"
+    if done.returncode == 255:
+        raise UserError(f"the connection to '{settings.host}' failed or broke: {last}; check `ssh`, and run again")
+    if done.returncode == 127:
+        raise UserError(f"device.python '{settings.python}': no such program on '{settings.host}' ({last})")
+    if done.returncode > 128:
+        number = done.returncode - 128
+        raise UserError(f"measuring on '{settings.host}' was killed there (signal {number}; memory?); run again")
+    found = re.search(r"\{.*\}", done.stdout, re.DOTALL)
+    if done.returncode or not found:
+        raise UserError(f"measuring on '{settings.host}' failed (exit status {done.returncode}): {last}")
+    answer: dict[str, Any] = json.loads(found.group())
+    if "error" in answer:
+        raise UserError(f"device '{settings.host}': {answer['error']}")
+    return answer
+
+
+def _pack(archive: IO[bytes], plan: Mapping[str, Any], networks: Mapping[str, bytes]) -> None:
+    here = Path(__file__).parents[1]
+    contents = {f"hamp/hardware/{name}": (here / name).read_bytes() for name in CODE}
+    contents |= {"hamp/__init__.py": b"", "hamp/hardware/__init__.py": b"", "plan.json": json.dumps(plan).encode()}
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in {**contents, **networks}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
