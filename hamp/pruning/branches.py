@@ -1,6 +1,5 @@
 """Residual branches that can go as a whole: their groups may have width 0."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from hamp.pruning.grouping import Units
 from hamp.pruning.propagation import Propagation
 from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, is_layer, short_name
 from hamp.pruning.trace import Call, Op, Param, Ref
@@ -20,7 +20,8 @@ class Branch:
     """A branch, by mode of the network (evaluation, training): its operations and what stays when it goes.
 
     dead: ids of the operations that aren't needed. last: the layer that then gives its bias. joins: the addition
-    to the rest. mixed: modules that need a program. `constant`: values between `last` and `joins`, in evaluation.
+    to the rest. mixed: modules that need a program. removed: modules that go. constant: values between `last` and
+    `joins`, dropped: values before it, both in evaluation.
     """
 
     groups: frozenset[int]
@@ -34,6 +35,7 @@ class Branch:
     norms: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     constant: tuple[int, ...] = ()
+    dropped: tuple[int, ...] = ()
 
     def stored(self) -> dict[str, Any]:
         """What `prune` needs beside the programs, as JSON."""
@@ -72,8 +74,7 @@ class _Flow:
                 queue += [self.maker[r.value] for r in _refs((op.args, op.kwargs)) if r.value in self.maker]
         for op in sorted(ancestors.values(), key=lambda o: -self.order[id(o)]):
             if all(
-                reader is not None
-                and (id(reader) in inside or (reader is final and ref.value in values))
+                reader is not None and (id(reader) in inside or (reader is final and ref.value in values))
                 for ref in _refs(op.output)
                 for reader in self.readers.get(ref.value, [])
             ):
@@ -81,10 +82,8 @@ class _Flow:
         return inside
 
 
-def find_branches(
-    model: nn.Module, propagations: list[Propagation], units: Callable, unit_group: np.ndarray
-) -> list[Branch]:
-    """All removable branches. `units` maps atoms to unit numbers (0: stays), `unit_group` those to groups.
+def find_branches(model: nn.Module, propagations: list[Propagation], units: Units) -> list[Branch]:
+    """All removable branches.
 
     The last layer of a branch reads only channels of groups that lie wholly inside it; between it and the addition
     are only operations on single channels.
@@ -95,12 +94,12 @@ def find_branches(
     taken: set[int] = set()
     for mode, p in enumerate(propagations):
         flow = _Flow(p)
-        touching = _touching(flow, units, unit_group)
+        touching = _touching(flow, units)
         for op in flow.ops:
             if short_name(op.name) != "add" or len(_refs(op.args)) != 2 or op.clobbers:
                 continue
             for operand in _refs(op.args):
-                branch = _follow(flow, op, operand, modules, units, unit_group, touching)
+                branch = _follow(flow, op, operand, modules, units, touching)
                 if branch is None:
                     continue
                 key = (branch.groups, branch.layer)
@@ -118,7 +117,7 @@ def find_branches(
     return complete
 
 
-def _touching(flow: _Flow, units: Callable, unit_group: np.ndarray) -> dict[int, set[int]]:
+def _touching(flow: _Flow, units: Units) -> dict[int, set[int]]:
     """By group, the ids of the operations that have anything to do with it."""
     p = flow.p
     axes: dict[str, list[np.ndarray]] = {}
@@ -130,13 +129,12 @@ def _touching(flow: _Flow, units: Callable, unit_group: np.ndarray) -> dict[int,
         refs = (*_refs((op.args, op.kwargs)), *_refs(op.output))
         arrays += [c.atoms for r in refs if (c := p.channels(r)) is not None]
         for array in arrays:
-            for unit in np.unique(units(array)).tolist():
-                if unit:
-                    touching.setdefault(int(unit_group[unit]), set()).add(id(op))
+            for group in units.groups(array):
+                touching.setdefault(group, set()).add(id(op))
     return touching
 
 
-def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, unit_group, touching) -> Branch | None:
+def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, touching) -> Branch | None:
     p = flow.p
     constant, norms, value = [operand.value], [], operand
     op = flow.maker.get(value.value)
@@ -160,18 +158,12 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, unit_group, touc
     channels, out = p.channels(x), p.channels(op.output)
     if channels is None or out is None or len(channels.dims) > 1:
         return None
-    read = units(channels.atoms)
-    if not read.all():
+    if not units(channels.atoms).all():
         return None
-    groups = frozenset(int(g) for g in np.unique(unit_group[read]))
+    groups = frozenset(units.groups(channels.atoms))
     dead = flow.only_for([x.value], op)
-    outer = frozenset(
-        g for g, ops in touching.items() if ops <= dead | {id(op)} and g not in groups
-    )  # groups of the branch before the last layer's
-    inner = groups | outer
-    if not all(touching[g] <= dead | {id(op)} for g in groups):
-        return None
-    if not _all_vanish(flow, dead, inner, units, unit_group):
+    inner = frozenset(g for g, ops in touching.items() if ops <= dead | {id(op)})
+    if not groups <= inner:
         return None
     if any(not isinstance(modules.get(n), _BATCH_NORMS) for n in norms):
         return None
@@ -185,6 +177,7 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, unit_group, touc
         [add],
         norms=tuple(norms),
         constant=tuple(constant),
+        dropped=tuple(r.value for o in flow.ops if id(o) in dead for r in _refs(o.output)),
     )
 
 
@@ -209,20 +202,6 @@ def _pass(flow: _Flow, op: Op) -> Ref | None:
             if any(n > 1 for d, n in enumerate(p.shape(tensor)) if d != own):
                 return None
     return wide[0]
-
-
-def _all_vanish(flow: _Flow, dead: set[int], inner: frozenset[int], units, unit_group) -> bool:
-    """Whether every parameter of the dropped operations is empty without the groups."""
-    p = flow.p
-    for op in flow.ops:
-        if id(op) not in dead:
-            continue
-        for tensor in p.tensor_inputs(op):
-            if isinstance(tensor, Param) and p.shape(tensor):
-                axes = [units(p.atlas.axes[k]) for k in ((tensor.name, d) for d in range(p.ndim(tensor))) if k in p.atlas.axes]
-                if not any(a.all() and set(unit_group[a].tolist()) <= inner for a in axes):
-                    return False
-    return True
 
 
 def _mixed(root: Call, branch: Branch, mode: int) -> set[str]:

@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from hamp.pruning.branches import Branch
 from hamp.pruning.costs import Graph, LayerSpec
 from hamp.pruning.grouping import Grouping
 from hamp.pruning.propagation import Propagation
@@ -21,20 +22,20 @@ class _Axes:
     def __init__(self, grouping: Grouping, p: Propagation):
         self.grouping, self.p = grouping, p
         self.rows: dict[tuple, int] = {}
-        self._by_classes: dict[bytes, tuple] = {}
+        self._by_atoms: dict[bytes, tuple] = {}
 
     def add(self, constant: int, units: dict[int, int], branch: int = -1) -> int:
         key = (constant, tuple(sorted(units.items())), branch)
         return self.rows.setdefault(key, len(self.rows))
 
-    def of_classes(self, classes: np.ndarray, branch: int = -1) -> int:
-        data = classes.tobytes()
-        if data not in self._by_classes:
-            self._by_classes[data] = self.grouping.unit_counts(classes)
-        return self.add(*self._by_classes[data], branch)
+    def of_axis(self, atoms: np.ndarray, branch: int = -1) -> int:
+        data = atoms.tobytes()
+        if data not in self._by_atoms:
+            self._by_atoms[data] = self.grouping.units.counts(atoms)
+        return self.add(*self._by_atoms[data], branch)
 
-    def of_atoms(self, atoms: np.ndarray | None, size: int) -> int:
-        return self.add(size, {}) if atoms is None else self.of_classes(self.p.atlas.find(atoms))
+    def of_atoms(self, atoms: np.ndarray | None, size: int, branch: int = -1) -> int:
+        return self.add(size, {}, branch) if atoms is None else self.of_axis(atoms, branch)
 
     def of_value(self, value: int, branch: int = -1) -> tuple[int, int]:
         """Axis and elements a channel of one image."""
@@ -43,22 +44,24 @@ class _Axes:
         channels = self.p.values.get(value)
         if channels is None or len(channels.dims) > 1:
             return self.add(elements, {}, branch), 1
-        return self.of_classes(self.p.atlas.find(channels.atoms), branch), elements // channels.atoms.size
+        return self.of_axis(channels.atoms, branch), elements // channels.atoms.size
 
 
-def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, constant_values: dict[int, int]) -> Graph:
-    """Build the cost graph; `constant_values` maps values that a removed branch turns into constants to the branch."""
+def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, branches: list[Branch]) -> Graph:
+    """Build the cost graph of the network in evaluation, whose propagation is `p`."""
     axes = _Axes(grouping, p)
     ops = list(p.trace.root.ops())
-    layers = tuple(spec for op in ops if (spec := _layer(op, axes)) is not None)
+    # values that are dropped, or one number a channel, when a branch goes
+    inside = {v: n for n, branch in enumerate(branches) for v in (*branch.dropped, *branch.constant)}
+    removed = {path: n for n, branch in enumerate(branches) for path in branch.removed}
+    layers = tuple(spec for op in ops if (spec := _layer(op, axes, inside)) is not None)
     used = {t.name for op in ops for t in p.tensor_inputs(op) if isinstance(t, Param)}
-    seen: set[int] = set()
     tensors = []
     for name, parameter in model.named_parameters():
-        seen.add(id(parameter))
-        tensors.append(_parameter(name, parameter, axes, name in used))
-    buffers = _buffers(p, ops, axes, constant_values)
-    moved = _moved(p, ops, axes, constant_values)
+        branch = removed.get(name.rpartition(".")[0], -1)
+        tensors.append(_parameter(name, parameter, axes, branch, name in used))
+    buffers = _buffers(p, ops, axes, inside)
+    moved = _moved(p, ops, axes, inside)
     units = np.zeros((len(grouping.groups), len(axes.rows)), dtype=np.int64)
     for (_, terms, _), column in axes.rows.items():
         for group, count in terms:
@@ -74,7 +77,7 @@ def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, constant_va
     )
 
 
-def _layer(op: Op, axes: _Axes) -> LayerSpec | None:
+def _layer(op: Op, axes: _Axes, inside: dict[int, int]) -> LayerSpec | None:
     name = short_name(op.name)
     transposed = name.startswith("conv_transpose")
     if not is_layer(op):
@@ -83,16 +86,16 @@ def _layer(op: Op, axes: _Axes) -> LayerSpec | None:
     x, weight = op.args[0], argument(op, 1, "weight")
     shape = p.shape(weight)
     in_shape, out_shape = p.shape(x), p.shape(op.output)
+    branch = inside.get(op.output.value, -1)
     if name == "linear":
         rows = int(np.prod(out_shape[:-1])) // p.trace.batch
-        into = axes.of_atoms(_atoms(p, x), shape[1])
-        out = axes.of_atoms(_atoms(p, op.output), shape[0])
+        into = axes.of_atoms(_atoms(p, x), shape[1], branch)
+        out = axes.of_atoms(_atoms(p, op.output), shape[0], branch)
         return LayerSpec("linear", _owner(weight, op), into, out, (), (), (), (), 0, 0, max(rows, 1), (), ())
     n = len(shape) - 2
-    groups = int(argument(op, 6, "groups", 1))
     in_channels, out_channels = in_shape[-n - 1], out_shape[-n - 1]
-    into = axes.of_atoms(_atoms(p, x), in_channels)
-    out = axes.of_atoms(_atoms(p, op.output), out_channels)
+    into = axes.of_atoms(_atoms(p, x), in_channels, branch)
+    out = axes.of_atoms(_atoms(p, op.output), out_channels, branch)
 
     def per_dim(value: Any) -> tuple[int, ...]:
         return (int(value),) * n if isinstance(value, int) else tuple(int(v) for v in value)
@@ -130,7 +133,7 @@ def _owner(weight: Any, op: Op) -> str:
     return weight.name.rpartition(".")[0] if isinstance(weight, Param) else op.module
 
 
-def _parameter(name: str, parameter: nn.Parameter, axes: _Axes, used: bool) -> tuple[int, int, int, int]:
+def _parameter(name: str, parameter: nn.Parameter, axes: _Axes, branch: int, used: bool) -> tuple[int, int, int, int]:
     """A parameter's size as the product of two counts and a number."""
     sides, rest = [], 1
     for dim, size in enumerate(parameter.shape):
@@ -138,13 +141,13 @@ def _parameter(name: str, parameter: nn.Parameter, axes: _Axes, used: bool) -> t
         if atoms is None or len(sides) == 2:
             rest *= size
         else:
-            sides.append(axes.of_atoms(atoms, size))
-    one = axes.add(1, {})
+            sides.append(axes.of_atoms(atoms, size, branch))
+    one = axes.add(1, {}, branch)
     first, second = (*sides, one, one)[:2]
     return first, second, rest, int(used)
 
 
-def _buffers(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[int, int]) -> list[tuple]:
+def _buffers(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) -> list[tuple]:
     """Activations with the steps at which they are first and last needed; views and in-place results share one."""
     last: dict[int, int] = {}
     for step, op in enumerate(ops):
@@ -187,11 +190,11 @@ def _buffers(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[i
     joined: dict[int, int] = {}  # memory of a branch -> step at which the rest of the network moves in
     for step, op in enumerate(ops):
         for ref in pytree.tree_leaves(op.output):
-            if isinstance(ref, Ref) and ref.value not in constant_values and owner.get(ref.value) in constant_values:
+            if isinstance(ref, Ref) and ref.value not in inside and owner.get(ref.value) in inside:
                 joined.setdefault(owner[ref.value], step)
     rows = []
     for host, first in born.items():
-        branch, end = constant_values.get(host, -1), until[host]
+        branch, end = inside.get(host, -1), until[host]
         then = joined.get(host, end + 1)
         if then > first:
             rows.append((*axes.of_value(host, branch), first, then - 1))
@@ -204,7 +207,7 @@ def _free(host: int, owner: dict[int, int], last: dict[int, int], step: int) -> 
     return all(last.get(value, -1) <= step for value, of in owner.items() if of == host)
 
 
-def _moved(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[int, int]) -> list[tuple[int, int]]:
+def _moved(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) -> list[tuple[int, int]]:
     """What layers other than convolutions, linear layers and views read and write."""
     totals: dict[int, int] = {}
     for op in ops:
@@ -213,6 +216,6 @@ def _moved(p: Propagation, ops: list[Op], axes: _Axes, constant_values: dict[int
             continue
         refs = [t for t in (*p.tensor_inputs(op), *pytree.tree_leaves(op.output)) if isinstance(t, Ref)]
         for ref in refs:
-            axis, elements = axes.of_value(ref.value, constant_values.get(ref.value, -1))
+            axis, elements = axes.of_value(ref.value, inside.get(ref.value, -1))
             totals[axis] = totals.get(axis, 0) + elements
     return sorted(totals.items())

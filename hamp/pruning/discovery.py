@@ -83,32 +83,27 @@ def discover(
     grouping = group_channels(atlas, propagations, producers)
     while True:  # what cannot be done at other widths is pinned, until all can
         grouping = _drop_rigid(atlas, propagations, producers, grouping, minimum_fraction, channel_multiple)
-        number, unit_group = grouping.numbering()
-
-        def units(atoms: np.ndarray, number=number) -> np.ndarray:
-            return number(atlas.find(atoms))
-
-        branches = find_branches(model, propagations, units, unit_group) if branch_removal else []
+        branches = find_branches(model, propagations, grouping.units) if branch_removal else []
         try:
-            programs = Recorder(model, propagations, units, branches).record()
+            programs = Recorder(model, propagations, grouping.units, branches).record()
             break
         except Unrecordable as error:
             for p in propagations:
                 for tensor in (*p.tensor_inputs(error.op), *pytree.tree_leaves(error.op.output)):
-                    p.freeze_tensor(tensor, f"{short_name(error.op.name)} in {error.op.module or 'the network'} {error}")
+                    p.freeze_tensor(
+                        tensor, f"{short_name(error.op.name)} in {error.op.module or 'the network'} {error}"
+                    )
             grouping = group_channels(atlas, propagations, producers)
         if time.monotonic() > deadline:
             raise UserError(f"recording the network took longer than {time_limit:g} s; raise time_limit")
     groups = grouping.groups
     branch_of = np.full(len(groups), -1, dtype=np.int32)
-    constant: dict[int, int] = {}
-    for number_, branch in enumerate(branches):
-        branch_of[list(branch.groups)] = number_
-        constant.update(dict.fromkeys(branch.constant, number_))
+    for index, branch in enumerate(branches):
+        branch_of[list(branch.groups)] = index
     if not groups:
         raise UserError("the network has no prunable channels: " + _reasons(grouping))
     limits = [_limits(g, minimum_fraction, channel_multiple) for g in groups]
-    spatial = [_resolution(g, inference) for g in groups]
+    spatial = _resolutions(inference, grouping)
     stages = {size: n for n, size in enumerate(dict.fromkeys(spatial))}
     int32 = np.int32
     return Space(
@@ -122,7 +117,7 @@ def discover(
         branches=branch_of,
         stages=np.array([stages[size] for size in spatial], dtype=int32),
         frozen=_frozen(atlas, producers, grouping),
-        graph=cost_graph(model, inference, grouping, constant),
+        graph=cost_graph(model, inference, grouping, branches),
         programs=programs,
         input_shape=tuple(example_input.shape[1:]),
     )
@@ -181,13 +176,15 @@ def _drop_rigid(
     return group_channels(atlas, propagations, producers)
 
 
-def _resolution(group: Group, p: Propagation) -> tuple[int, ...]:
-    roots = group.roots[:1]
+def _resolutions(p: Propagation, grouping: Grouping) -> list[tuple[int, ...]]:
+    """Of every group, the spatial size of the first value that has its channels."""
+    found: dict[int, tuple[int, ...]] = {}
     for value, channels in p.values.items():
-        if len(channels.dims) == 1 and np.isin(roots, p.atlas.find(channels.atoms)).all():
-            shape = p.trace.shapes[value]
-            return tuple(n for d, n in enumerate(shape) if d not in (0, channels.dims[0]))
-    return ()
+        if len(channels.dims) == 1:
+            size = tuple(n for d, n in enumerate(p.trace.shapes[value]) if d not in (0, channels.dims[0]))
+            for group in grouping.units.groups(channels.atoms):
+                found.setdefault(group, size)
+    return [found.get(group, ()) for group in range(len(grouping.groups))]
 
 
 def _frozen(atlas: Atlas, producers: list[Key], grouping: Grouping) -> tuple[Frozen, ...]:

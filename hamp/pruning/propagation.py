@@ -186,7 +186,9 @@ def _tensors(tree: Any) -> list:
 
 def _channel_index(places: torch.Tensor, dim: int, source: tuple[int, ...]) -> np.ndarray | None:
     """The index along `dim` of a tensor of shape `source` by which `places` were selected, if so."""
-    if len(source) != places.ndim or any(a != b for d, (a, b) in enumerate(zip(source, places.shape, strict=True)) if d != dim):
+    if len(source) != places.ndim or any(
+        a != b for d, (a, b) in enumerate(zip(source, places.shape, strict=True)) if d != dim
+    ):
         return None
     stride = int(np.prod(source[dim + 1 :]))
     index = places[tuple(slice(None) if d == dim else 0 for d in range(places.ndim))] // stride % source[dim]

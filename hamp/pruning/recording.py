@@ -9,12 +9,11 @@ from torch.utils import _pytree as pytree
 
 from hamp.pruning.branches import Branch
 from hamp.pruning.channels import Channels
+from hamp.pruning.grouping import Units
 from hamp.pruning.program import Count, GATHER, CALL, encode, function
 from hamp.pruning.propagation import Propagation
 from hamp.pruning.rules import RULES, argument, movement, padding, short_name
 from hamp.pruning.trace import Call, Const, Op, Param, Ref
-
-UnitOf = "Callable[[NDArray[np.int64]], NDArray[np.int64]]"
 
 
 class Unrecordable(Exception):
@@ -30,9 +29,9 @@ class _OutOfScope(Exception):
 
 
 class Recorder:
-    """Builds the programs of one network; `units` maps atoms to unit numbers, 0 for what stays (see `Space.axes`)."""
+    """Builds the programs of one network;"""
 
-    def __init__(self, model: nn.Module, propagations: list[Propagation], units: Any, branches: list[Branch]):
+    def __init__(self, model: nn.Module, propagations: list[Propagation], units: Units, branches: list[Branch]):
         self.model, self.propagations, self.units, self.branches = model, propagations, units, branches
         self.modules = dict(model.named_modules())
         self.axes: list[NDArray[np.int64]] = []
@@ -56,7 +55,9 @@ class Recorder:
         callers: dict[str, set[str]] = {}
         for p, by_path in zip(self.propagations, calls, strict=True):
             _collect(p.trace.root, by_path, callers)
-        wanted = {path for p, by_path in zip(self.propagations, calls, strict=True) for path in self._wanted(p, by_path)}
+        wanted = {
+            path for p, by_path in zip(self.propagations, calls, strict=True) for path in self._wanted(p, by_path)
+        }
         inlined: set[str] = set()
         while True:
             repeated = {path for path in wanted - inlined if any(len(c.get(path, ())) > 1 for c in calls)}
@@ -70,7 +71,13 @@ class Recorder:
                 wanted |= callers[path]
 
     def _wanted(self, p: Propagation, calls: dict[str, list[Call]]) -> set[str]:
-        rigid = {path for path, found in calls.items() for c in found for op in c.body if isinstance(op, Op) and self.rigid(p, op)}
+        rigid = {
+            path
+            for path, found in calls.items()
+            for c in found
+            for op in c.body
+            if isinstance(op, Op) and self.rigid(p, op)
+        }
         for branch in self.branches:
             rigid |= branch.mixed[self.propagations.index(p)]
         return rigid
@@ -115,9 +122,7 @@ class Recorder:
 
     def virtual(self, p: Propagation, op: Op) -> bool:
         """Whether the result has channels over several dimensions, and so is no tensor at other widths."""
-        return any(
-            len(c.dims) > 1 for r in _refs(op.output) if (c := p.channels(r)) is not None and self.touches(p, r)
-        )
+        return any(len(c.dims) > 1 for r in _refs(op.output) if (c := p.channels(r)) is not None and self.touches(p, r))
 
     def rigid(self, p: Propagation, op: Op) -> bool:
         """Whether the recorded arguments hold numbers of channels that may change."""
@@ -158,7 +163,8 @@ def _differ(p: Propagation, op: Op) -> bool:
     before = p.channels(op.args[0])
     after = [p.channels(r) for r in _refs(op.output)]
     return any(
-        before is None or c is None or c.atoms.shape != before.atoms.shape or (c.atoms != before.atoms).any() for c in after
+        before is None or c is None or c.atoms.shape != before.atoms.shape or (c.atoms != before.atoms).any()
+        for c in after
     )
 
 

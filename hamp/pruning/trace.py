@@ -75,9 +75,7 @@ class Call:
 
     def computing(self) -> set[int]:
         """Ids of the functions that compute a tensor; the others only update buffers."""
-        return {
-            id(op) for op in self.ops() if any(isinstance(leaf, Ref) for leaf in pytree.tree_leaves(op.output))
-        }
+        return {id(op) for op in self.ops() if any(isinstance(leaf, Ref) for leaf in pytree.tree_leaves(op.output))}
 
 
 @dataclass(eq=False)
