@@ -4,6 +4,7 @@ A step knows nothing but the population and the archive, so that any process can
 """
 
 from collections.abc import Callable
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from hamp.evolution.domain import Domain, Widths, allowed_widths, first_new, keys
 from hamp.evolution.initial import spread, uniform_sweep
 from hamp.evolution.local_search import Objectives
-from hamp.evolution.scenarios import MARGIN, rays, scale_of, utilities
-from hamp.evolution.selection import Indices, greedy, portfolio
+from hamp.evolution.selection import Gain, Indices, portfolio
 from hamp.evolution.variation import Variation, crossover, mutate, vary
 
 Array = NDArray[np.float64]
@@ -45,9 +45,7 @@ def genetic(
     fitness: larger wins a tournament (:func:`rank_fitness`).
     """
     settings = Variation(width_aware=0.0)
-    return vary(
-        population_X, domain, n, rng, contribution=fitness, exclude=set(keys(archive_X)), settings=settings
-    )
+    return vary(population_X, domain, n, rng, contribution=fitness, exclude=set(keys(archive_X)), settings=settings)
 
 
 def screened(
@@ -55,14 +53,13 @@ def screened(
 ) -> tuple[Widths, list[str]]:
     """Return the ``n`` children that should add most to the archive's hypervolume by the surrogate: the control
     without local search."""
-    scale, count = scale_of(archive_F), archive_F.shape[1]
-    directions, reference = rays(count, 1000), np.full(count, 1 + MARGIN)
-    best = utilities(scale.normalise(archive_F), directions, reference, count).max(axis=1)
+    gain = Gain(archive_F, scenarios=500)
     predicted, _ = objectives(children)
-    chosen = greedy(utilities(scale.normalise(predicted), directions, reference, count), n, best)
+    chosen = gain.best_of(predicted, n)
     if len(chosen) < n:
         rest = np.setdiff1d(np.arange(len(children)), chosen)
-        chosen = np.concatenate([chosen, rest[portfolio(predicted[rest], n - len(chosen), scale=scale).indices]])
+        fill = portfolio(predicted[rest], n - len(chosen), scale=gain.scale).indices
+        chosen = np.concatenate([chosen, rest[fill]])
     return children[chosen], [origins[i] for i in chosen]
 
 
@@ -78,15 +75,18 @@ def rank_fitness(F: ArrayLike) -> Array:
     for front in np.unique(rank):
         members = np.flatnonzero(rank == front)
         crowding[members] = calc_crowding_distance(F[members])
-    bounded = np.where(np.isinf(crowding), 1.0, crowding / (1 + crowding))
+    bounded = 1 - 1 / (1 + crowding)
     return bounded - 2.0 * rank
 
 
 def moead_weights(objectives: int, size: int) -> Array:
-    """Return ``size`` evenly spread weight vectors on the simplex (pymoo's Riesz energy method)."""
-    from pymoo.util.ref_dirs import get_reference_directions
+    """Return at least ``size`` weight vectors on the simplex: the coarsest lattice of Das and Dennis with as many."""
+    from pymoo.util.reference_direction import UniformReferenceDirectionFactory
 
-    return get_reference_directions("energy", objectives, size, seed=1)
+    partitions = 1
+    while comb(partitions + objectives - 1, objectives - 1) < size:
+        partitions += 1
+    return UniformReferenceDirectionFactory(objectives, n_partitions=partitions).do()
 
 
 def moead_assign(F: ArrayLike, scale_F: ArrayLike, weights: Array) -> Indices:
@@ -115,10 +115,10 @@ def moead(
     distance = ((weights[:, None] - weights[None]) ** 2).sum(axis=2)
     near = np.argsort(distance, axis=1, kind="stable")[:, : max(neighbours, 2)]
     seen, children = set(keys(archive_X)), []
-    for subproblem in range(n):
+    for subproblem in rng.permutation(len(weights))[:n]:
         for _ in range(20):
             local = rng.random() < 0.9
-            a, b = rng.choice(near[subproblem] if local else np.arange(n), 2, replace=False)
+            a, b = rng.choice(near[subproblem] if local else len(weights), 2, replace=False)
             child = crossover(population_X[member[[a]]], population_X[member[[b]]], domain, rng)
             child = mutate(child, domain, rng)
             if keys(child)[0] not in seen:
@@ -132,16 +132,30 @@ def netadapt(x: Widths, domain: Domain, latency: Callable[[Widths], Array], step
     """Return NetAdapt's proposals: per group, the widest cut network that's at least ``step`` ms faster.
 
     Yang et al., *NetAdapt: platform-aware neural network adaptation for mobile applications*, ECCV 2018, algorithm 1.
-    A group that can't meet the step makes no proposal; none at all ends the search.
+    A group that can't meet the step makes no proposal. Where no group can, the step is halved, up to three times;
+    none at all ends the search.
     """
-    target = float(latency(x[None, :])[0]) - step
-    proposals = []
+    now = float(latency(x[None, :])[0])
+    trials, owner = _cuts(x, domain)
+    if len(trials) == 0:
+        return trials
+    faster = now - latency(trials)
+    for halving in range(4):
+        meets = faster >= step / 2**halving
+        if meets.any():
+            widest = [np.flatnonzero(meets & (owner == group))[-1] for group in np.unique(owner[meets])]
+            return trials[widest]
+    return trials[:0]
+
+
+def _cuts(x: Widths, domain: Domain) -> tuple[Widths, NDArray[np.int64]]:
+    """Return every network with one group cut, ascending in its width, and which group that is."""
+    trials, owner = [], []
     for group in range(domain.groups):
-        widths = allowed_widths(domain, group)
-        widths = widths[widths < x[group]]
-        trial = np.repeat(x[None, :], len(widths), axis=0)
-        trial[:, group] = widths
-        meets = np.flatnonzero(latency(trial) <= target) if len(widths) else []
-        if len(meets):
-            proposals.append(trial[meets[-1]])
-    return np.array(proposals, dtype=np.int32).reshape(-1, domain.groups)
+        narrower = allowed_widths(domain, group)
+        narrower = narrower[narrower < x[group]]
+        trial = np.repeat(x[None, :], len(narrower), axis=0)
+        trial[:, group] = narrower
+        trials.append(trial)
+        owner.append(np.full(len(narrower), group))
+    return np.concatenate(trials), np.concatenate(owner)

@@ -130,7 +130,7 @@ def repair(X: ArrayLike, domain: Domain) -> Widths:
     below = np.floor((X - domain.lowest) / domain.multiple)
     lower, upper = from_levels(np.maximum(below, 0), domain), from_levels(np.maximum(below + 1, 0), domain)
     nearest = np.where(X - lower < upper - X, lower, upper)
-    return np.where(domain.branch & (X < domain.lowest / 2), 0, nearest).astype(np.int32)
+    return np.where(domain.branch & (domain.lowest / 2 > X), 0, nearest).astype(np.int32)
 
 
 def unpruned(domain: Domain) -> Widths:

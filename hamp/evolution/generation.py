@@ -52,7 +52,7 @@ class Settings:
     value: Value = "tchebycheff"
     variation: Variation = field(default_factory=Variation)
     local_search: LocalSearch = field(default_factory=LocalSearch)
-    prescreen_children: int = 50
+    children: int = 50
     netadapt_step: float = 0.04
 
 
@@ -88,11 +88,16 @@ def varied(
         return new, ["netadapt"] * len(new)
     if method.offspring == "genetic":
         return baselines.genetic(X, baselines.rank_fitness(F), archive.X, domain, n, rng)
-    contribution = _choose(F, len(F), scale_of(archive.F), settings).contribution
-    count = settings.prescreen_children * n if method.offspring == "prescreen" else n
-    order = _choose(F, len(F), scale_of(archive.F), settings).indices
+    chosen = _choose(F, len(F), scale_of(archive.F), settings)
+    count = settings.children * n if method.surrogate else n
     return vary(
-        X[order], domain, count, rng, contribution=contribution, exclude=archive.seen, settings=settings.variation
+        X[chosen.indices],
+        domain,
+        count,
+        rng,
+        contribution=chosen.contribution,
+        exclude=archive.seen,
+        settings=settings.variation,
     )
 
 
@@ -117,7 +122,7 @@ def improved(
     recent = archive.generation >= max(archive.generation.max() - 2, 1)
     survived = np.isin(np.arange(len(archive.X)), archive.population)
     local = share(np.asarray(archive.origins, dtype=object)[recent].tolist(), survived[recent].tolist())
-    X, _, names = propose(
+    X, predicted, names = propose(
         archive.X[archive.population],
         archive.F[archive.population],
         archive.X,
@@ -126,13 +131,17 @@ def improved(
         objectives,
         round(local * n),
         rng,
+        children=children,
         quality=quality,
         preferences=settings.preferences,
         limits=settings.limits,
         settings=settings.local_search,
     )
-    rest = first_new(children, set(keys(X)))[: n - len(X)]
-    return np.concatenate([X, children[rest]]), names + [origins[i] for i in rest]
+    fresh = first_new(children, set(keys(X)))
+    rest, more = baselines.screened(
+        children[fresh], [origins[i] for i in fresh], np.concatenate([archive.F, predicted]), objectives, n - len(X)
+    )
+    return np.concatenate([X, rest]), names + more
 
 
 def survivors(method: Method, archive: Archive, offspring: Indices, size: int, settings: Settings) -> Indices:

@@ -66,9 +66,7 @@ def sensitivity_sweep(domain: Domain, n: int, sensitivity: NDArray[np.float64]) 
 def latin_hypercube(domain: Domain, n: int, rng: Rng) -> Widths:
     """Return a Latin hypercube sample ``(n, groups)`` of the logarithm of the widths (of the width where the
     encoding is linear)."""
-    strata = (
-        rng.permuted(np.tile(np.arange(n), (domain.groups, 1)), axis=1).T + rng.random((n, domain.groups))
-    ) / n
+    strata = (rng.permuted(np.tile(np.arange(n), (domain.groups, 1)), axis=1).T + rng.random((n, domain.groups))) / n
     return spread(strata, domain)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hamp.evolution.domain import Domain, Widths, first_new, from_levels, keys, to_levels
-from hamp.evolution.scenarios import MARGIN, Array, rays, scale_of, utilities
-from hamp.evolution.selection import Value, greedy, portfolio
+from hamp.evolution.scenarios import Array
+from hamp.evolution.selection import Gain, portfolio
 
 Rng = np.random.Generator
 Objectives = Callable[[Widths], tuple[Array, Array]]
@@ -23,15 +23,15 @@ Objectives = Callable[[Widths], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class LocalSearch:
-    """Settings. starts: trajectories; steps: moves of each; neighbours: moves tried at each step; scenarios: rays
-    that the gain is summed over; explore: the largest share of a batch that goes where the model is least sure, which
-    it has where the model ranks no better than by chance."""
+    """Settings. starts: portfolio members searched around; steps: rounds of moves; neighbours: moves tried from each
+    point in each; scenarios: rays that the gain is summed over; explore: the share of a batch that goes where the
+    model is least sure, were the model no better than chance."""
 
     starts: int = 10
-    steps: int = 10
-    neighbours: int = 64
-    scenarios: int = 1000
-    explore: float = 0.3
+    steps: int = 12
+    neighbours: int = 50
+    scenarios: int = 500
+    explore: float = 0.5
 
 
 def propose(
@@ -44,64 +44,55 @@ def propose(
     n: int,
     rng: Rng,
     *,
+    children: Widths | None = None,
     quality: float = 1.0,
     preferences: ArrayLike | None = None,
     limits: ArrayLike | None = None,
-    value: Value = "hypervolume",
     settings: LocalSearch = LocalSearch(),
 ) -> tuple[Widths, Array, list[str]]:
     """Return up to ``n`` new width vectors, their predicted objectives and their origins.
 
-    objectives: predicts mean and standard deviation. quality: the surrogate's cross-validated rank correlation; the
-    poorer it is the more of the batch explores. The result depends on nothing but the arguments.
+    objectives: predicts mean and standard deviation. children: offspring by variation, searched around too. quality:
+    the surrogate's cross-validated rank correlation; the poorer it is the more of the batch explores.
+
+    The batch is the portfolio of what was predicted so far that adds most to the archive. In each round the
+    neighbours of its members and of the starts are predicted and it's chosen anew; it ends when no neighbour
+    got in.
     """
-    count = archive_F.shape[1]
-    scale = scale_of(archive_F)
-    directions = rays(count, settings.scenarios, preferences)
-    power = count if value == "hypervolume" else 1
-    reference = np.full(count, 1 + MARGIN)
-    if limits is not None:
-        reference = np.minimum(
-            reference, np.maximum(scale.normalise(np.asarray(limits, dtype=float)[None, :])[0], 0)
-        )
-
-    def worth(F: Array) -> Array:
-        return utilities(scale.normalise(F), directions, reference, power)
-
-    best = worth(archive_F).max(axis=1)
-    members = portfolio(
-        population_F, settings.starts, preferences=preferences, limits=limits, scale=scale
-    ).indices
-    current = np.resize(members, settings.starts)
-    X = population_X[current]
-    value_now = np.zeros(len(X))
-    visited = [np.zeros((0, domain.groups), dtype=np.int32)]
-    for _ in range(settings.steps):
+    gain = Gain(archive_F, settings.scenarios, preferences, limits)
+    seen = set(keys(archive_X))
+    exploring = round(n * settings.explore * (1 - max(quality, 0.0)))
+    members = portfolio(population_F, settings.starts, preferences=preferences, limits=limits, scale=gain.scale).indices
+    starts = population_X[members]
+    if children is not None:
+        children = children[first_new(children, seen)]
+        predicted = objectives(children)[0] if len(children) else population_F[:0]
+        starts = np.concatenate([starts, children[gain.best_of(predicted, settings.starts)]])
+    batch, F, visited = starts[:0], population_F[:0], []
+    for step in range(settings.steps):
+        # The starts are searched around anew now and then: the batch alone would narrow to where it began.
+        X = np.concatenate([batch, starts]) if step % 3 == 0 or len(batch) == 0 else batch
         moves = np.concatenate([neighbours(x, domain, settings.neighbours, rng) for x in X])
-        owner = np.repeat(np.arange(len(X)), settings.neighbours)
-        mean, _ = objectives(moves)
-        gain = np.maximum(worth(mean) - best[:, None], 0).sum(axis=0)
+        moves = moves[first_new(moves, seen | set(keys(batch)))]
         visited.append(moves)
-        improved = False
-        for k in range(len(X)):
-            own = np.flatnonzero(owner == k)
-            pick = own[np.argmax(gain[own])]
-            if gain[pick] > value_now[k]:
-                X[k], value_now[k], improved = moves[pick], gain[pick], True
-        if not improved:
+        pool, predicted = np.concatenate([batch, moves]), np.concatenate([F, objectives(moves)[0]])
+        chosen = gain.best_of(predicted, n - exploring)
+        stalled = len(chosen) == len(batch) and bool((chosen < len(batch)).all())
+        batch, F = pool[chosen], predicted[chosen]
+        if stalled:
             break
-    pool = np.concatenate(visited)
-    pool = pool[first_new(pool, set(keys(archive_X)))]
-    if len(pool) == 0:
-        return pool, np.zeros((0, count)), []
-    mean, std = objectives(pool)
-    exploring = int(round(n * settings.explore * (1 - max(quality, 0.0))))
-    chosen = greedy(worth(mean), n - exploring, best).tolist()
-    origins = ["local"] * len(chosen)
-    unsure = np.argsort(-(std / np.maximum(scale.nadir - scale.ideal, 1e-300)).sum(axis=1), kind="stable")
-    taken = set(chosen)
-    more = [int(i) for i in unsure if int(i) not in taken][: n - len(chosen)]
-    return pool[chosen + more], mean[chosen + more], origins + ["explore"] * len(more)
+    origins = ["local"] * len(batch)
+    if exploring and visited:
+        pool = np.concatenate(visited)
+        pool = pool[first_new(pool, seen | set(keys(batch)))]
+        predicted, deviation = objectives(pool)
+        # What might be good, were it better than predicted by the deviation: it's far from what is known.
+        unsure = Gain(np.concatenate([archive_F, F]), settings.scenarios, preferences, limits).best_of(
+            predicted - deviation, exploring
+        )
+        batch, F = np.concatenate([batch, pool[unsure]]), np.concatenate([F, predicted[unsure]])
+        origins += ["explore"] * len(unsure)
+    return batch, F, origins
 
 
 def neighbours(x: Widths, domain: Domain, n: int, rng: Rng) -> Widths:
@@ -141,9 +132,7 @@ def _efficient(width: int, efficient: Widths, rng: Rng) -> int:
     return int(rng.choice(near))
 
 
-def share(
-    origins: Sequence[str], survived: Sequence[bool], default: float = 0.6, least: float = 0.3
-) -> float:
+def share(origins: Sequence[str], survived: Sequence[bool], default: float = 0.6, least: float = 0.3) -> float:
     """Return which share of the next offspring should come from local search.
 
     origins, survived: of everything proposed so far, whether it's in a population still (or was in the one that

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Generator = Literal[
-    "memetic", "vary", "local_search", "prescreen", "genetic", "moead", "random", "uniform", "netadapt"
-]
+Generator = Literal["memetic", "vary", "local_search", "prescreen", "genetic", "moead", "random", "uniform", "netadapt"]
 Survivors = Literal["portfolio", "nsga2", "sms_emoa", "moead", "netadapt"]
 
 

@@ -1,12 +1,15 @@
 """The models that a surrogate chooses among: standardised inputs to standardised targets.
 
-Each model has ``fit_<name>(U, v, rng) -> hyperparameters``, the costly part, and ``<name>(U, v, hyperparameters)
--> predict``, the cheap one: fitting again at given hyperparameters, which is exact and needs no random numbers.
-The posterior of the Gaussian process is computed here, in the few lines that it takes, since scikit-learn's needs
-seconds to import, which every local-search job would pay; its hyperparameters are scikit-learn's.
+Each has ``fit_<name>(U, v, rng, start) -> hyperparameters``, the costly part, and ``<name>(U, v, hyperparameters) ->
+Model``, the cheap one: fitting again at given hyperparameters, which draws no random numbers.
+
+The Gaussian process is written out here, though scikit-learn has one: a generation's surrogate would pay more for
+importing it (seconds) and for its gradient (a matrix per length scale) than for the rest of its work. The tests
+compare the two.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,61 +17,89 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Hyperparameters = dict[str, Any]
-Predict = Callable[[Array], tuple[Array, Array]]
 JITTER = 1e-8
 
 
-def fit_gp(
-    U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None
-) -> Hyperparameters:
+@dataclass(frozen=True)
+class Model:
+    """A fitted model: mean and standard deviation ``(n,)`` at inputs ``(n, groups)``."""
+
+    mean: Callable[[Array], Array]
+    deviation: Callable[[Array], Array]
+
+
+def fit_gp(U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None) -> Hyperparameters:
     """Maximise the marginal likelihood of a GP with one length scale per input, from ``start`` where given.
 
     Rasmussen and Williams, *Gaussian processes for machine learning*, section 5.4. Matérn 5/2 kernel plus noise.
     """
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+    from scipy.optimize import minimize
 
     start = start or {"variance": 3.0, "lengths": [3.0] * U.shape[1], "noise": 1e-2}
-    kernel = ConstantKernel(start["variance"], (1e-2, 1e3)) * Matern(
-        np.array(start["lengths"]), (0.1, 100.0), nu=2.5
-    ) + WhiteKernel(start["noise"], (1e-6, 1.0))
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # a length at its bound is an input without influence
-        fitted = GaussianProcessRegressor(kernel, alpha=JITTER).fit(U, v).kernel_
-    return {
-        "variance": float(fitted.k1.k1.constant_value),
-        "lengths": [float(length) for length in np.atleast_1d(fitted.k1.k2.length_scale)],
-        "noise": float(fitted.k2.noise_level),
-    }
+    theta = np.log([start["variance"], *start["lengths"], start["noise"]])
+    bounds = np.log([(1e-2, 1e3), *[(0.1, 100.0)] * U.shape[1], (1e-6, 1.0)])
+    solution = minimize(
+        _negative_evidence,
+        np.clip(theta, *bounds.T),
+        args=(U, v),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 60, "ftol": 1e-6},
+    )
+    variance, *lengths, noise = np.exp(solution.x).tolist()
+    return {"variance": variance, "lengths": lengths, "noise": noise}
 
 
-def gp(U: Array, v: Array, hyperparameters: Hyperparameters) -> Predict:
-    """Return the posterior mean and standard deviation (of the function, without the noise)."""
+def _negative_evidence(theta: Array, U: Array, v: Array) -> tuple[float, Array]:
+    """Return the negative log marginal likelihood and its gradient in the logarithms of the hyperparameters.
+
+    The derivatives by all length scales come from one matrix product, not from a matrix each.
+    """
+    variance, lengths, noise = np.exp(theta[0]), np.exp(theta[1:-1]), np.exp(theta[-1])
+    A = U / lengths
+    r = np.sqrt(5 * _squared_distances(A, A))
+    decay = variance * np.exp(-r)
+    K = decay * (1 + r + r**2 / 3)
+    noisy = K.copy()
+    noisy[np.diag_indices_from(noisy)] += noise + JITTER
+    try:
+        L = np.linalg.cholesky(noisy)
+    except np.linalg.LinAlgError:
+        return 1e25, np.zeros_like(theta)
+    inverse = np.linalg.inv(L)
+    precision = inverse.T @ inverse
+    alpha = precision @ v
+    W = precision - np.outer(alpha, alpha)
+    M = W * (5 / 3) * decay * (1 + r)
+    by_length = 0.5 * (2 * (M.sum(axis=1) @ A**2) - 2 * (A * (M @ A)).sum(axis=0))
+    value = 0.5 * float(v @ alpha) + float(np.log(np.diag(L)).sum()) + 0.5 * len(v) * np.log(2 * np.pi)
+    return value, np.concatenate([[0.5 * (W * K).sum()], by_length, [0.5 * noise * np.trace(W)]])
+
+
+def _squared_distances(A: Array, B: Array) -> Array:
+    return np.maximum((A**2).sum(axis=1)[:, None] + (B**2).sum(axis=1) - 2 * A @ B.T, 0)
+
+
+def gp(U: Array, v: Array, hyperparameters: Hyperparameters) -> Model:
+    """Return the posterior: mean and standard deviation of the function, without the noise."""
     variance, noise = hyperparameters["variance"], hyperparameters["noise"]
     lengths = np.array(hyperparameters["lengths"])
 
-    def covariance(A: Array, B: Array) -> Array:
-        A, B = A / lengths, B / lengths
-        squared = np.maximum((A**2).sum(1)[:, None] + (B**2).sum(1) - 2 * A @ B.T, 0)
-        r = np.sqrt(5 * squared)
+    def covariance(A: Array) -> Array:
+        r = np.sqrt(5 * _squared_distances(A / lengths, U / lengths))
         return variance * (1 + r + r**2 / 3) * np.exp(-r)
 
-    K = covariance(U, U)
+    K = covariance(U)
     K[np.diag_indices_from(K)] += noise + JITTER
     inverse = np.linalg.inv(np.linalg.cholesky(K))
     alpha = inverse.T @ (inverse @ v)
 
-    def predict(A: Array) -> tuple[Array, Array]:
-        k = covariance(A, U)
-        explained = ((k @ inverse.T) ** 2).sum(axis=1)
-        return k @ alpha, np.sqrt(np.maximum(variance - explained, 1e-12))
+    def deviation(A: Array) -> Array:
+        explained = ((covariance(A) @ inverse.T) ** 2).sum(axis=1)
+        return np.sqrt(np.maximum(variance - explained, 1e-12))
 
-    return predict
+    return Model(lambda A: covariance(A) @ alpha, deviation)
 
 
 def _quadratic(U: Array) -> Array:
@@ -76,9 +107,7 @@ def _quadratic(U: Array) -> Array:
     return np.hstack([np.ones((len(U), 1)), U, U[:, i] * U[:, j]])
 
 
-def fit_ridge(
-    U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None
-) -> Hyperparameters:
+def fit_ridge(U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None) -> Hyperparameters:
     """Choose the penalty of a quadratic polynomial by its exact leave-one-out error (Golub, Heath and Wahba, 1979)."""
     P = _quadratic(U)
     left, singular, _ = np.linalg.svd(P, full_matrices=False)
@@ -93,28 +122,26 @@ def fit_ridge(
     return {"penalty": best[1], "deviation": float(np.sqrt(best[0]))}
 
 
-def ridge(U: Array, v: Array, hyperparameters: Hyperparameters) -> Predict:
+def ridge(U: Array, v: Array, hyperparameters: Hyperparameters) -> Model:
     """Return the polynomial, and its leave-one-out deviation scaled by the leverage of where it's asked."""
     P = _quadratic(U)
     inverse = np.linalg.inv(P.T @ P + hyperparameters["penalty"] * np.eye(P.shape[1]))
     weights = inverse @ (P.T @ v)
 
-    def predict(A: Array) -> tuple[Array, Array]:
+    def deviation(A: Array) -> Array:
         Q = _quadratic(A)
         leverage = ((Q @ inverse) * Q).sum(axis=1)
-        return Q @ weights, hyperparameters["deviation"] * np.sqrt(1 + np.maximum(leverage, 0))
+        return hyperparameters["deviation"] * np.sqrt(1 + np.maximum(leverage, 0))
 
-    return predict
+    return Model(lambda A: _quadratic(A) @ weights, deviation)
 
 
-def fit_trees(
-    U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None
-) -> Hyperparameters:
+def fit_trees(U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None) -> Hyperparameters:
     """Draw the seed of the forest (Geurts, Ernst and Wehenkel, *Extremely randomized trees*, 2006)."""
     return {"seed": int(rng.integers(2**31)), "trees": 100, "leaf": 2}
 
 
-def trees(U: Array, v: Array, hyperparameters: Hyperparameters) -> Predict:
+def trees(U: Array, v: Array, hyperparameters: Hyperparameters) -> Model:
     """Return the forest's mean and the deviation between its trees."""
     from sklearn.ensemble import ExtraTreesRegressor
 
@@ -124,15 +151,14 @@ def trees(U: Array, v: Array, hyperparameters: Hyperparameters) -> Predict:
         random_state=hyperparameters["seed"],
     ).fit(U, v)
 
-    def predict(A: Array) -> tuple[Array, Array]:
-        each = np.stack([tree.predict(A) for tree in forest.estimators_])
-        return each.mean(axis=0), each.std(axis=0)
+    def deviation(A: Array) -> Array:
+        return np.stack([tree.predict(A) for tree in forest.estimators_]).std(axis=0)
 
-    return predict
+    return Model(forest.predict, deviation)
 
 
 FIT = {"gp": fit_gp, "ridge": fit_ridge, "trees": fit_trees}
-MODEL: dict[str, Callable[[Array, Array, Hyperparameters], Predict]] = {
+MODEL: dict[str, Callable[[Array, Array, Hyperparameters], Model]] = {
     "gp": gp,
     "ridge": ridge,
     "trees": trees,

@@ -17,9 +17,7 @@ from hamp.evolution.scenarios import MARGIN, Array, Scale, rays, scale_of, utili
 
 Indices = NDArray[np.intp]
 Value = Literal["tchebycheff", "hypervolume"]
-INSIDE = (
-    0.8  # share of a portfolio that is kept inside the user's limits, where there are that many candidates
-)
+INSIDE = 0.8  # share of a portfolio that is kept inside the user's limits, where there are that many candidates
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,7 @@ def _within(
     While too few are inside, those that exceed the limits least take their places: they are the way there.
     """
     excess = np.maximum(Z - np.where(np.isfinite(limit), Z - np.maximum(F - limit, 0), np.inf), 0)
-    excess = np.where(np.isfinite(limit), np.maximum(F - limit, 0) / np.maximum(np.abs(limit), 1e-12), 0).sum(
-        axis=1
-    )
+    excess = np.where(np.isfinite(limit), np.maximum(F - limit, 0) / np.maximum(np.abs(limit), 1e-12), 0).sum(axis=1)
     inside = np.flatnonzero(excess == 0)
     quota = int(np.ceil(INSIDE * size))
     chosen = inside[_peel(U[:, inside], ranks(F[inside]), min(quota, len(inside)))]
@@ -155,6 +151,31 @@ def greedy(U: Array, size: int, base: Array | None = None) -> Indices:
         best[improved] = new[:, 0]
         gain[pick] = -np.inf
     return np.array(chosen, dtype=np.intp)
+
+
+class Gain:
+    """What candidates would add to the hypervolume of everything evaluated so far, or to the part of it that the
+    user's preferences and limits ask for."""
+
+    def __init__(
+        self, archive_F: Array, scenarios: int, preferences: ArrayLike | None = None, limits: ArrayLike | None = None
+    ):
+        self.scale = scale_of(archive_F)
+        self.power = archive_F.shape[1]
+        self.directions = rays(self.power, scenarios, preferences)
+        self.reference = np.full(self.power, 1 + MARGIN)
+        if limits is not None:
+            limit = self.scale.normalise(np.asarray(limits, dtype=float)[None, :])[0]
+            self.reference = np.minimum(self.reference, np.maximum(limit, 0))
+        self.best = self.worth(archive_F).max(axis=1)
+
+    def worth(self, F: Array) -> Array:
+        """Return ``(scenarios, n)``: what each candidate is worth in each scenario."""
+        return utilities(self.scale.normalise(F), self.directions, self.reference, self.power)
+
+    def best_of(self, F: Array, n: int) -> Indices:
+        """Return the indices of up to ``n`` candidates, each the one that adds most to those before it."""
+        return greedy(self.worth(F), n, self.best)
 
 
 def _contribution(U: Array) -> Array:

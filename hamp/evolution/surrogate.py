@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 Transform = Literal["logit", "log", "identity"]
 ModelName = Literal["gp", "ridge", "trees"]
 FOLDS = 5
+Trial = tuple[float, ModelName, dict[str, Any], Array]  # rank correlation, model, hyperparameters, predictions
+GOOD = 0.99  # a rank correlation from which on no other model is tried
 EDGE = 1e-3  # errors nearer than this to 0 and 1 are no better known than that
 
 
@@ -48,7 +50,7 @@ class Fitted:
     kendall: float
     rmse: float
     n: int
-    predict: Callable[[Array], tuple[Array, Array]]
+    fit: models.Model
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,15 @@ class Surrogate:
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return mean and standard deviation ``(n,)`` of each objective at widths ``X (n, groups)``.
 
-        baselines: for an objective that was fitted with a baseline, its baseline at ``X``.
+        baselines: for an objective that was fitted with a baseline, its baseline at ``X``. The deviation is carried
+        through the transform to first order.
         """
-        U = encode(X, self.domain)
-        mean, std = {}, {}
+        U, mean, deviation = encode(X, self.domain), {}, {}
         for one in self.fitted:
-            m, s = one.predict(U)
-            value, slope = _inverse(m, one.transform)
-            base = 1.0 if baselines is None else baselines.get(one.objective, 1.0)
-            mean[one.objective], std[one.objective] = value * base, slope * s * base
-        return mean, std
+            value, slope = _inverse(one.fit.mean(U), one.transform)
+            base = (baselines or {}).get(one.objective, 1.0)
+            mean[one.objective], deviation[one.objective] = value * base, slope * one.fit.deviation(U) * base
+        return mean, deviation
 
     def describe(self) -> list[dict[str, Any]]:
         """Return a row per objective: model, transform, hyperparameters (JSON), spearman, kendall, rmse, n."""
@@ -111,17 +112,19 @@ def fit(
     fitted = []
     for objective, target in targets.items():
         v = _forward(target)
-        trials = []
+        trials: list[Trial] = []
         for name in names:
-            scaled, unscale = _standardise(U, v)
+            if trials and max(trial[0] for trial in trials) >= GOOD:
+                break
             start = before.get((objective, name))
-            hyperparameters = models.FIT[name](*scaled, rng, start)
+            scaled = (v - v.mean()) / (float(v.std()) or 1.0)
+            hyperparameters = models.FIT[name](_standardise(U, U), scaled, rng, start)
             held_out = np.zeros(len(v))
             for fold in np.unique(folds):
                 train = folds != fold
-                held_out[~train] = _predictor(name, U[train], v[train], hyperparameters)(U[~train])[0]
+                held_out[~train] = _model(name, U[train], v[train], hyperparameters).mean(U[~train])
             trials.append((_rank_correlation(held_out, v), name, hyperparameters, held_out))
-        spearman, name, hyperparameters, held_out = max(trials, key=lambda trial: trial[0])
+        spearman, name, hyperparameters, held_out = _best(trials, len(v))
         base = 1.0 if target.baseline is None else target.baseline
         fitted.append(
             Fitted(
@@ -131,19 +134,28 @@ def fit(
                 hyperparameters,
                 spearman=spearman,
                 kendall=_kendall(held_out, v),
-                rmse=float(
-                    np.sqrt(np.mean((_inverse(held_out, target.transform)[0] * base - target.values) ** 2))
-                ),
+                rmse=float(np.sqrt(np.mean((_inverse(held_out, target.transform)[0] * base - target.values) ** 2))),
                 n=len(v),
-                predict=_predictor(name, U, v, hyperparameters),
+                fit=_model(name, U, v, hyperparameters),
             )
         )
     return Surrogate(domain, tuple(fitted))
 
 
-def refit(
-    rows: Sequence[Mapping[str, Any]], X: Widths, domain: Domain, targets: Mapping[str, Target]
-) -> Surrogate:
+def _best(trials: list[Trial], n: int) -> Trial:
+    """Return the first trial that no later one ranks better than by a standard error of the rank correlation.
+
+    The standard error in Fisher's z is 1.06 / sqrt(n - 3) (Fieller, Hartley and Pearson, 1957).
+    """
+    error = 1.06 / np.sqrt(max(n - 3, 1))
+    best = trials[0]
+    for trial in trials[1:]:
+        if np.arctanh(min(trial[0], 1 - 1e-9)) > np.arctanh(min(best[0], 1 - 1e-9)) + error:
+            best = trial
+    return best
+
+
+def refit(rows: Sequence[Mapping[str, Any]], X: Widths, domain: Domain, targets: Mapping[str, Target]) -> Surrogate:
     """Fit again what :meth:`Surrogate.describe` described, to the same data: equal predictions, at little cost."""
     U = encode(X, domain)
     fitted = []
@@ -151,34 +163,25 @@ def refit(
         target = targets[row["objective"]]
         hyperparameters = json.loads(row["hyperparameters"])
         quality = {key: row[key] for key in ("spearman", "kendall", "rmse", "n")}
-        predict = _predictor(row["model"], U, _forward(target), hyperparameters)
+        predict = _model(row["model"], U, _forward(target), hyperparameters)
         fitted.append(
-            Fitted(
-                row["objective"], row["model"], target.transform, hyperparameters, **quality, predict=predict
-            )
+            Fitted(row["objective"], row["model"], target.transform, hyperparameters, **quality, predict=predict)
         )
     return Surrogate(domain, tuple(fitted))
 
 
-def _predictor(name: ModelName, U: Array, v: Array, hyperparameters: dict[str, Any]) -> models.Predict:
-    (scaled, target), unscale = _standardise(U, v)
-    predict = models.MODEL[name](scaled, target, hyperparameters)
-    return lambda A: unscale(*predict(_standardised(A, U)))
-
-
-def _standardised(A: Array, U: Array) -> Array:
-    deviation = U.std(axis=0)
-    return (A - U.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-
-
-def _standardise(
-    U: Array, v: Array
-) -> tuple[tuple[Array, Array], Callable[[Array, Array], tuple[Array, Array]]]:
+def _model(name: ModelName, U: Array, v: Array, hyperparameters: dict[str, Any]) -> models.Model:
     centre, spread = float(v.mean()), float(v.std()) or 1.0
-    return (_standardised(U, U), (v - centre) / spread), lambda mean, std: (
-        centre + spread * mean,
-        spread * std,
+    scaled = models.MODEL[name](_standardise(U, U), (v - centre) / spread, hyperparameters)
+    return models.Model(
+        lambda A: centre + spread * scaled.mean(_standardise(A, U)),
+        lambda A: spread * scaled.deviation(_standardise(A, U)),
     )
+
+
+def _standardise(A: Array, like: Array) -> Array:
+    deviation = like.std(axis=0)
+    return (A - like.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
 
 def _forward(target: Target) -> Array:

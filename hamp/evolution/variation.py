@@ -49,9 +49,7 @@ def vary(
         seen.update(row.tobytes() for row in batch[new])
         children.append(batch[new])
         origins.extend(names[i] for i in new)
-    if (
-        len(origins) < n
-    ):  # mating is exhausted: try the parents' neighbourhood and then the whole space, evenly
+    if len(origins) < n:  # mating is exhausted: try the parents' neighbourhood and then the whole space, evenly
         levels = rng.integers(np.where(domain.branch, -1, 0), domain.top + 1, size=(50 * n, domain.groups))
         batch = from_levels(levels, domain)
         new = first_new(batch, seen)[: n - len(origins)]
@@ -69,9 +67,7 @@ def _breed(
         return parents[np.where(fitness[pairs[:, 0]] >= fitness[pairs[:, 1]], pairs[:, 0], pairs[:, 1])]
 
     first, second = tournament(n), tournament(n)
-    children = mutate(
-        crossover(first, second, domain, rng, settings.eta_crossover), domain, rng, settings.eta_mutation
-    )
+    children = mutate(crossover(first, second, domain, rng, settings.eta_crossover), domain, rng, settings.eta_mutation)
     operators = [name for name in WIDTH_AWARE if name != "branch" or domain.branch.any()]
     which = rng.integers(len(operators), size=n)
     aware = rng.random(n) < settings.width_aware
