@@ -8,6 +8,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+report: "workflow/report/workflow.rst"
+
+
 # The defaults; --configfile lays an experiment over them.
 configfile: Path(workflow.basedir) / "config" / "config.yaml"
 
@@ -28,7 +31,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        rules.pareto.output,
+        rules.report.output,
 
 
 # The search alone, without fine-tuning: what a comparison of methods needs.

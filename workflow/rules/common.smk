@@ -10,6 +10,7 @@ from hamp.configuration.validate import load
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
 from hamp.evolution.methods import METHODS
+from hamp.report.contents import files as report_files
 from pydantic import BaseModel
 from snakemake_interface_executor_plugins.settings import ExecMode
 

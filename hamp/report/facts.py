@@ -1,0 +1,180 @@
+"""Tables of the report, as self-contained HTML pages: the methods compared, and what the run was."""
+
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hamp.analysis.statistics import friedman, mann_whitney
+from hamp.configuration.blocks import Config
+from hamp.report.search import final_hypervolumes
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pymoo",
+    "pyarrow",
+    "snakemake",
+)
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b2733; --muted: #5b6b7a; --line: #e3e8ed; --paper: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --muted: #9fb0c0; --line: #2d3a46; --paper: #141b22; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
+  padding: 1.5rem clamp(1rem, 4vw, 3rem); max-width: 62rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .4rem; }
+p { color: var(--muted); max-width: 46rem; margin: .3rem 0 .8rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: anywhere; }
+th { font-weight: 600; } thead th { color: var(--muted); font-weight: 500; white-space: nowrap; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+"""
+
+
+def page(title: str, body: Iterable[str]) -> str:
+    """A whole HTML document that needs nothing else."""
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(body)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def section(title: str, explanation: str, rows: Sequence[Sequence[Any]], head: Sequence[str] = ()) -> str:
+    """A titled table; numbers stand right."""
+    cells = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
+    header = f"<thead><tr>{cells}</tr></thead>" if head else ""
+    lines = "".join(
+        "<tr>" + f"<th scope=row>{escape(str(row[0]))}</th>" + "".join(map(_cell, row[1:])) + "</tr>" for row in rows
+    )
+    told = f"<p>{escape(explanation)}</p>" if explanation else ""
+    return (
+        f"<section><h2>{escape(title)}</h2>{told}<div class=scroll><table>{header}<tbody>{lines}</tbody></table></div>"
+        "</section>"
+    )
+
+
+def methods_page(hypervolume: pa.Table) -> str:
+    """The methods' final hypervolumes, each compared with the best one.
+
+    hypervolume: table HYPERVOLUME.
+    """
+    final = final_hypervolumes(hypervolume)
+    values = {method: np.array(list(by_seed.values())) for method, by_seed in final.items()}
+    evaluations = Counter[str]()
+    for row in hypervolume.to_pylist():
+        evaluations[row["method"]] = max(evaluations[row["method"]], row["evaluations"])
+    order = sorted(values, key=lambda method: -float(np.median(values[method])))
+    best = values[order[0]]
+    rows = []
+    for method in order:
+        own = values[method]
+        compared = mann_whitney(best, own) if method != order[0] else None
+        rows.append(
+            (
+                method,
+                float(np.median(own)),
+                float(own.min()),
+                float(own.max()),
+                len(own),
+                evaluations[method],
+                f"{np.median(best) / np.median(own):.3f}×" if np.median(own) > 0 else "–",
+                f"{compared.a12:.2f}" if compared else "–",
+                f"{compared.p:.3g}" if compared else "–",
+            )
+        )
+    head = ("method", "median", "least", "most", "seeds", "evaluations", f"{order[0]} over it", "A12", "p")
+    body = [
+        section(
+            "Hypervolume after the last generation",
+            f"The best median first, and {order[0]} compared with every other method over the seeds: A12 (Vargha and "
+            "Delaney) is how often it has the larger value, 0.5 being no difference; p is that of the two-sided "
+            "Mann–Whitney test. With few seeds p cannot be small: of 3 against 3 it is at least 0.1.",
+            rows,
+            head,
+        )
+    ]
+    seeds = set.intersection(*(set(by_seed) for by_seed in final.values()))
+    if len(order) >= 3 and len(seeds) >= 2:
+        ranking = friedman([[final[method][seed] for method in order] for seed in sorted(seeds)])
+        ranked = [(method, float(rank)) for method, rank in zip(order, ranking.ranks, strict=True)]
+        body.append(
+            section(
+                "Mean ranks",
+                f"Methods ranked on each of {len(seeds)} seeds, 1 being the best; methods of one seed start from one "
+                f"initial population. Friedman's test that all are equal: p = {ranking.p:.3g}.",
+                ranked,
+                ("method", "mean rank"),
+            )
+        )
+    return page("Methods compared", body)
+
+
+def run_page(
+    settings: Config, splits: Mapping[str, int], fingerprint: Mapping[str, str], unpruned: Mapping[str, Any]
+) -> str:
+    """Settings, versions, device, seeds, images.
+
+    Args:
+        settings: of the run.
+        splits: number of images by split.
+        fingerprint: of the device, as the profile has it.
+        unpruned: the unpruned network as the search evaluated it (a row of EVALUATED).
+    """
+    network = [
+        ("name", settings.network.name),
+        ("weights", settings.network.weights or "trained by the pretrain stage"),
+        ("parameters", unpruned["parameters"]),
+        ("multiply-adds of an image", unpruned["macs"]),
+        ("memory of inference (MB)", unpruned["memory_bytes"] / 1e6),
+        ("latency in the search (ms)", unpruned["latency_ms"]),
+        ("validation error in the search", f"{unpruned['error']:.2%}"),
+    ]
+    versions = [("python", platform.python_version()), ("hamp", version("hamp-pruning"))]
+    versions += [(name, version(name)) for name in PACKAGES]
+    values = [
+        (key, "–" if value is None else value) for key, value in _flat(settings.model_dump(mode="json")) if value != {}
+    ]
+    seeds = [("seed of the run", settings.seed), ("seeds of the searches", ", ".join(map(str, settings.seeds)))]
+    images = [(split, splits[split]) for split in ("train", "validation", "test") if split in splits]
+    depends = "What measured times depend on, as recorded with the profile."
+    return page(
+        f"Run {settings.name}",
+        [
+            section("The unpruned network", "", network),
+            section("Images", "", images),
+            section("Device", depends, list(fingerprint.items())),
+            section("Seeds", "Every random choice is drawn from these.", seeds),
+            section("Versions", "Of the environment that wrote this report.", versions),
+            section("Settings", "All of them, defaults included; settings.yaml holds the same.", values),
+        ],
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"<td>{escape(str(value))}</td>"
+    text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"<td class=number>{text}</td>"
