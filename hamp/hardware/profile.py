@@ -65,6 +65,33 @@ def build(
     return _table(rows, device, facts, step)
 
 
+def validate(
+    model: "nn.Module",
+    space: Space,
+    shape: tuple[int, int, int],
+    device: Device,
+    settings: Measure,
+    scores: Any,
+    seed: int,
+    profile: pa.Table,
+    networks: int,
+) -> pa.Table:
+    """Figures of the predictor (`tables.VALIDATION`) on random networks, measured for it; none for a described device.
+
+    Args:
+        networks: how many; they are others than those of the profile.
+        profile: of the device; the other arguments as for `build`.
+    """
+    if analytic(device):
+        return tables.empty(tables.VALIDATION)
+    from hamp.hardware import validation
+
+    widths = random_networks(space, networks, generator(seed, "validation"))
+    widths = np.unique(widths, axis=0)
+    timed = time_networks(model, space, shape, widths, device, settings, scores, seed_of(seed, "validation"))
+    return validation.validate(profile, space, widths, timed.slice(1))
+
+
 def random_networks(space: Space, count: int, rng: np.random.Generator) -> np.ndarray:
     """Widths (count, groups) of random networks: of every size, some groups narrower than others."""
     size = (np.arange(count) + rng.random(count)) / count

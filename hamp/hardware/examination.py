@@ -1,0 +1,118 @@
+"""What `hamp doctor` tells: what is here, what is missing, and how noisy this machine is, in plain words."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, NamedTuple
+
+from hamp.configuration.blocks import Device
+from hamp.errors import UserError
+from hamp.hardware import energy, timing
+from hamp.hardware.machine import processor
+
+# Interquartile range over the median, and share of interrupted runs, from which a machine is called unsteady or busy.
+UNSTEADY, BUSY = 0.10, 0.05
+
+
+class Finding(NamedTuple):
+    """One line of the examination."""
+
+    state: Literal["good", "missing", "bad"]
+    subject: str
+    words: str
+
+
+def doctor(device: Device | None = None, seconds: float = 2.0) -> list[Finding]:
+    """Examine this machine, and the device where one is given.
+
+    Args:
+        device: of the configuration.
+        seconds: how long the noise of this machine is watched.
+    """
+    found = [*_system(), *_runtimes(), *_extras(), noise(seconds)]
+    if device is not None:
+        found.append(_device(device))
+    return found
+
+
+def noise(seconds: float, run: timing.Run | None = None) -> Finding:
+    """How much the time of one fixed piece of work varies here."""
+    middle, spread, interrupted = timing.noise(run or _work(), seconds)
+    told = f"the same work of {1e3 * middle:.2g} ms varied by {spread:.0%} (quartiles)"
+    if interrupted > BUSY:
+        return Finding("bad", "noise", f"{told}; others interrupted {interrupted:.0%} of it: end them before measuring")
+    if spread > UNSTEADY:
+        return Finding("bad", "noise", f"{told}: the clock is unsteady or the machine shared; use more rounds")
+    return Finding("good", "noise", f"{told}; hardly interrupted: fit for measuring")
+
+
+def _system() -> Iterator[Finding]:
+    facts = processor()
+    yield Finding("good", "Python", f"{sys.version.split()[0]} at {sys.executable}")
+    words = f"{facts['processor']}, {facts['cores']} cores, {facts['vector channels']} channels in a register"
+    yield Finding("good", "processor", words)
+    load, cores = os.getloadavg()[0], int(facts["cores"])
+    if load > cores:
+        yield Finding("bad", "load", f"{load:.1f} processes want {cores} cores: times measured now are doubtful")
+    else:
+        yield Finding("good", "load", f"{load:.1f} on {cores} cores")
+    if facts.get("governor", "performance") != "performance":
+        yield Finding("bad", "clock", f"governor '{facts['governor']}': set 'performance' for steadier times")
+
+
+def _runtimes() -> Iterator[Finding]:
+    for package, use in (("torch", "needed for training and to measure in PyTorch"), ("onnx", "needed for export")):
+        yield _package(package, use)
+    finding = _package("onnxruntime", "needed by the runtime 'onnxruntime'")
+    if finding.state == "good":
+        import onnxruntime
+
+        finding = finding._replace(words=f"{finding.words}: {', '.join(onnxruntime.get_available_providers())}")
+    yield finding
+
+    from hamp.hardware.devices.pytorch import require_cuda
+
+    yield _tried("CUDA", lambda: require_cuda("device.hardware"), "driver and GPU are here")
+
+
+def _extras() -> Iterator[Finding]:
+    for name, hardware in (("energy of the processor", "cpu"), ("energy of the GPU", "cuda")):
+        device = Device(hardware="cuda" if hardware == "cuda" else "cpu")
+        yield _tried(name, lambda device=device: energy.available(device), "can be read")
+    for program, use in (("ssh", "for the runtime 'remote'"), ("sbatch", "to submit to SLURM")):
+        path = shutil.which(program)
+        yield Finding("good" if path else "missing", program, path or f"not found; needed {use} only")
+
+
+def _device(device: Device) -> Finding:
+    from hamp.hardware.devices import available
+
+    return _tried(f"device '{device.runtime}'", lambda: available(device), "can be used", "bad")
+
+
+def _package(name: str, use: str) -> Finding:
+    try:
+        return Finding("good", name, version(name))
+    except PackageNotFoundError:
+        return Finding("missing", name, f"not installed; {use}")
+
+
+def _tried(
+    subject: str, attempt: Callable[[], None], good: str, otherwise: Literal["missing", "bad"] = "missing"
+) -> Finding:
+    try:
+        attempt()
+    except UserError as error:
+        return Finding(otherwise, subject, str(error))
+    return Finding("good", subject, good)
+
+
+def _work() -> timing.Run:
+    """One convolution, on one thread."""
+    from hamp.hardware.devices import pytorch
+    from hamp.hardware.layers import Family, Layer
+
+    family = Family("conv", (3, 3), (1, 1), (1, 1), (1, 1), size=(32, 32), output_size=(32, 32), positions=1024)
+    return pytorch.prepare_layer(Layer(family, 32, 32), Device(batch_size=1))
