@@ -76,6 +76,16 @@ PROFILE = _schema(
     ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network in the same session; 0 for a layer"),
 )
 
+VALIDATION = _schema(
+    ("way", pa.string(), "", "what predicts: the predictor, the sum of the layers' tables, or multiply-adds"),
+    ("networks", pa.int64(), "", "held-out whole networks"),
+    ("rmspe", pa.float64(), "fraction", "root mean square of the relative error of the ratio to the unpruned network"),
+    ("within_10_percent", pa.float64(), "fraction", "networks whose ratio is predicted within 10%"),
+    ("spearman", pa.float64(), "", "rank correlation with the measured ratio"),
+    ("kendall", pa.float64(), "", "rank correlation with the measured ratio"),
+    ("bias", pa.float64(), "fraction", "mean relative error"),
+)
+
 EVALUATED = _schema(
     ("candidate", pa.string(), "", "digest of the widths"),
     ("widths", WIDTHS, "channels", "channels kept, one integer a group"),
@@ -183,14 +193,10 @@ def read(path: Path | str, schema: pa.Schema) -> pa.Table:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run the stage that makes it") from None
     except pa.ArrowInvalid as error:
-        raise UserError(
-            f"{path}: not a Parquet file ({str(error).splitlines()[0]}); delete it and run again"
-        ) from None
+        raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); delete it and run again") from None
     for field in schema:
         if field.name not in table.column_names:
-            raise UserError(
-                f"{path}: column '{field.name}' is missing; it has {', '.join(table.column_names)}"
-            )
+            raise UserError(f"{path}: column '{field.name}' is missing; it has {', '.join(table.column_names)}")
         column = table[field.name]
         if column.type != field.type:
             raise UserError(f"{path}: column '{field.name}' is {column.type}, must be {field.type}")
@@ -257,6 +263,4 @@ def matrix(table: pa.Table, column: str = "widths") -> np.ndarray:
 
 def columns(table: pa.Table, names: list[str]) -> np.ndarray:
     """Numeric columns as a float64 matrix (rows, names)."""
-    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in names]).reshape(
-        len(table), -1
-    )
+    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in names]).reshape(len(table), -1)

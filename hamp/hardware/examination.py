@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, NamedTuple
 
@@ -80,7 +81,7 @@ def _runtimes() -> Iterator[Finding]:
 def _extras() -> Iterator[Finding]:
     for name, hardware in (("energy of the processor", "cpu"), ("energy of the GPU", "cuda")):
         device = Device(hardware="cuda" if hardware == "cuda" else "cpu")
-        yield _tried(name, lambda device=device: energy.available(device), "can be read")
+        yield _tried(name, partial(energy.available, device), "can be read")
     for program, use in (("ssh", "for the runtime 'remote'"), ("sbatch", "to submit to SLURM")):
         path = shutil.which(program)
         yield Finding("good" if path else "missing", program, path or f"not found; needed {use} only")
