@@ -163,10 +163,8 @@ def refit(rows: Sequence[Mapping[str, Any]], X: Widths, domain: Domain, targets:
         target = targets[row["objective"]]
         hyperparameters = json.loads(row["hyperparameters"])
         quality = {key: row[key] for key in ("spearman", "kendall", "rmse", "n")}
-        predict = _model(row["model"], U, _forward(target), hyperparameters)
-        fitted.append(
-            Fitted(row["objective"], row["model"], target.transform, hyperparameters, **quality, predict=predict)
-        )
+        model = _model(row["model"], U, _forward(target), hyperparameters)
+        fitted.append(Fitted(row["objective"], row["model"], target.transform, hyperparameters, **quality, fit=model))
     return Surrogate(domain, tuple(fitted))
 
 
