@@ -1,6 +1,7 @@
 """Copies of a module tree that share nothing with the original except what the caller maps."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_SHARED = (int, float, bool, str, bytes, type(None), type, FunctionType, BuiltinFunctionType)
-_TABLES = {"_parameters", "_buffers", "_modules"}
+_SHARED = frozenset((int, float, bool, str, bytes, type(None), type, FunctionType, BuiltinFunctionType))
+_FLAT = frozenset((tuple, list))
+_CONTAINERS = frozenset((OrderedDict, dict, list, set))
 
 
 def copy_modules(
@@ -27,9 +29,7 @@ def copy_modules(
     tensors: dict[int, Tensor] = {}
     modules: dict[int, nn.Module] = {}
 
-    def map_tensor(name: str, t: Tensor | None) -> Tensor | None:
-        if t is None:
-            return None
+    def map_tensor(name: str, t: Tensor) -> Tensor:
         new = tensors.get(id(t))
         if new is None:
             new = tensors[id(t)] = tensor(name, t)
@@ -41,30 +41,32 @@ def copy_modules(
             return known
         new = modules[id(old)] = old.__class__.__new__(old.__class__)
         prefix = f"{path}." if path else ""
-        table, source = new.__dict__, old.__dict__
+        source = old.__dict__
+        table = dict(source)
         for name in ("_parameters", "_buffers"):
-            table[name] = {k: map_tensor(prefix + k, v) for k, v in source[name].items()}
-        table["_modules"] = {
-            k: None if v is None else visit(prefix + k, v)
-            for k, v in source["_modules"].items()
-            if prefix + k not in skip
-        }
+            table[name] = {k: v if v is None else map_tensor(prefix + k, v) for k, v in source[name].items()}
+        children = source["_modules"].items()
+        table["_modules"] = {k: None if v is None else visit(prefix + k, v) for k, v in children if prefix + k not in skip}
         for name, value in source.items():
-            if name not in _TABLES:
-                table[name] = value if type(value) in _SHARED else copy_value(value)
+            kind = type(value)
+            if kind in _SHARED:
+                continue
+            if kind in _CONTAINERS and not value:  # hooks, most often
+                table[name] = kind()
+            elif table[name] is value:
+                table[name] = copy_value(value)
+        object.__setattr__(new, "__dict__", table)
         finished = finish(path, old, new)
         modules[id(old)] = finished
         return finished
 
     def copy_value(value: Any) -> Any:
+        if type(value) in _FLAT and _SHARED.issuperset(map(type, value)):
+            return value.copy() if type(value) is list else value
         if isinstance(value, nn.Module):
             return visit("", value)
         if isinstance(value, Tensor):
             return map_tensor("", value)
-        if isinstance(value, (dict, list, set)) and not value:
-            return value.copy()
-        if type(value) is tuple and all(type(v) in _SHARED for v in value):
-            return value
         return copy.deepcopy(value, {id(x): copy_value(x) for x in _tensors_and_modules(value)})
 
     return visit("", module)

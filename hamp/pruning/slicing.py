@@ -16,6 +16,7 @@ from hamp.pruning.program import ConstantBatchNorm, ConstantLayer, Program, conc
 from hamp.pruning.space import Space
 
 Scores = Sequence[NDArray[np.float64]]
+_CACHE = 1 << 16  # elements
 
 
 def prune(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None = None) -> nn.Module:
@@ -37,7 +38,8 @@ def prune(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | No
         _refit(old, new)
         return replace[path](old, new) if path in replace else new
 
-    return copy_modules(model, _cutter(space, kept), finish, removed)
+    with torch.no_grad():
+        return copy_modules(model, _cutter(space, kept), finish, removed)
 
 
 def kept_units(
@@ -83,28 +85,42 @@ def axis_indices(space: Space, kept: NDArray[np.bool_]) -> list[Tensor | None]:
 
 def _cutter(space: Space, kept: NDArray[np.bool_]) -> Callable[[str, Tensor], Tensor]:
     indices = axis_indices(space, kept)
-    by_name: dict[str, list[tuple[int, int, Tensor | None]]] = {}
-    for (name, dim), row in space.index.items():
-        by_name.setdefault(name, []).append((dim, len(space.axes[row]), indices[row]))
+    by_parameter = space.axes_of_parameters
 
     def cut(name: str, tensor: Tensor) -> Tensor:
-        data = tensor.detach()
-        dims = by_name.get(name, ())
-        for dim, size, _ in dims:
-            if dim >= data.ndim or data.shape[dim] != size:
+        shape = tensor.shape
+        chosen = []
+        for dim, row, size in by_parameter.get(name, ()):
+            if dim >= len(shape) or shape[dim] != size:
                 raise UserError(
-                    f"{name} of the network has shape {tuple(data.shape)}, which doesn't fit the space "
+                    f"{name} of the network has shape {tuple(shape)}, which doesn't fit the space "
                     f"({size} in dimension {dim}); find the space of this network"
                 )
-        chosen = [(dim, index.to(data.device)) for dim, _, index in dims if index is not None]
-        # the smaller intermediate first
-        for dim, index in sorted(chosen, key=lambda c: len(c[1]) / data.shape[c[0]]):
-            data = data.index_select(dim, index)
-        if not chosen:
-            data = data.clone()
-        return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data
+            if indices[row] is not None:
+                chosen.append((dim, indices[row]))
+        data = _select(tensor, chosen) if chosen else tensor.detach().clone()
+        if type(tensor) is nn.Parameter or isinstance(tensor, nn.Parameter):
+            return Tensor._make_subclass(nn.Parameter, data, tensor.requires_grad)
+        return data
 
     return cut
+
+
+def _select(tensor: Tensor, chosen: list[tuple[int, Tensor]]) -> Tensor:
+    """The tensor at the chosen indices of one dimension or two."""
+    chosen = [(dim, index.to(tensor.device)) for dim, index in chosen] if tensor.is_cuda else chosen
+    if len(chosen) == 2 and chosen[0][0] == 0 and tensor.numel() > _CACHE:
+        # some rows at a time, so that what lies between the two selections stays in the cache
+        (_, rows), (dim, columns) = chosen
+        shape = list(tensor.shape)
+        shape[0], shape[dim] = len(rows), len(columns)
+        out = tensor.new_empty(shape)
+        for some, into in zip(*(t.split(max(1, _CACHE * tensor.shape[0] // tensor.numel())) for t in (rows, out)), strict=True):
+            torch.index_select(tensor.index_select(0, some), dim, columns, out=into)
+        return out
+    for dim, index in chosen:
+        tensor = tensor.index_select(dim, index)
+    return tensor
 
 
 def _replacements(
@@ -115,10 +131,9 @@ def _replacements(
     removed: set[str] = set()
     if not space.programs:
         return removed, replace
-    axes = [np.array(axis, dtype=np.int64) for axis in space.programs["axes"]]
     for path, recorded in space.programs["modules"].items():
         if recorded["always"] or gone.intersection(recorded["branches"]):
-            steps = {mode: concrete_steps(recorded[mode], axes, kept, gone) for mode in ("evaluation", "training")}
+            steps = {mode: concrete_steps(recorded[mode], space.program_axes, kept, gone) for mode in ("evaluation", "training")}
             replace[path] = lambda old, new, steps=steps: Program(new, type(old).__name__, steps)
     for number in gone:
         branch = space.programs["branches"][number]
@@ -137,16 +152,16 @@ def _constant_norm(old: nn.Module, new: nn.Module) -> nn.Module:
 
 def _refit(old: nn.Module, new: nn.Module) -> None:
     """Set the sizes that modules of torch.nn keep beside their weights."""
-    weight = getattr(new, "weight", None)
-    if not isinstance(weight, Tensor) or weight.shape == old.weight.shape:
-        return
     table = new.__dict__
+    weight, before = table["_parameters"].get("weight"), old._parameters.get("weight")
+    if weight is None or before is None or weight.shape == before.shape:
+        return
     if isinstance(new, _ConvNd):
         into, out = (0, 1) if new.transposed else (1, 0)
         if new.groups == 1:
             table["in_channels"], table["out_channels"] = weight.shape[into], weight.shape[out]
         else:  # whole groups go
-            groups = old.groups * weight.shape[0] // old.weight.shape[0]
+            groups = old.groups * weight.shape[0] // before.shape[0]
             table["in_channels"] = old.in_channels // old.groups * groups
             table["out_channels"] = old.out_channels // old.groups * groups
             table["groups"] = groups

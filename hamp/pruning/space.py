@@ -272,6 +272,19 @@ class Space:
         return self._axes[1]
 
     @cached_property
+    def axes_of_parameters(self) -> dict[str, list[tuple[int, int, int]]]:
+        """By parameter, for each dimension that may shrink: the dimension, its row of `axes`, its full size."""
+        found: dict[str, list[tuple[int, int, int]]] = {}
+        for (name, dim), row in self.index.items():
+            found.setdefault(name, []).append((dim, row, len(self.axes[row])))
+        return {name: sorted(dims) for name, dims in found.items()}
+
+    @cached_property
+    def program_axes(self) -> list[NDArray[np.int64]]:
+        """The axes that programs count and gather, as unit numbers like those of `axes`."""
+        return [np.array(axis, dtype=np.int64) for axis in self.programs.get("axes", ())]
+
+    @cached_property
     def _axes(self) -> tuple[dict[tuple[str, int], int], list[NDArray[np.int64]]]:
         first = 1 + np.concatenate([[0], np.cumsum(self.units)])
         parts: dict[tuple[str, int], list[tuple[int, Slice]]] = {}
