@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from hamp import tables
 from hamp.hardware import fingerprint
+from hamp.report.chooser import chooser_page
 from hamp.report.contents import files
 from hamp.report.device import costs, latency_figure, time_figure
 from hamp.report.facts import methods_page, run_page
@@ -70,6 +71,7 @@ def _of_searches(results: Results, name: str, schema: pa.Schema) -> dict[Search,
 
 
 MAKERS: dict[str, Callable[[Results], Figure | str]] = {
+    "front.html": chooser_page,
     "front.svg": _front,
     "widths.svg": lambda results: widths_figure(results.front, results.space),
     "channels.svg": lambda results: channels_figure(results.front, results.space),

@@ -90,7 +90,7 @@ def latency_figure(search: pa.Table, front: pa.Table) -> Figure:
     errors.set(title="Relative error of the prediction", xlabel="predicted / measured − 1", ylabel="networks (%)")
     errors.legend(loc="upper left")
     if lines:
-        made.text(0, -0.01, "\n".join(lines), va="top", color=INK, fontsize=9)
+        made.supxlabel("\n".join(lines), x=0.01, ha="left", color=INK, fontsize=9)
     return made
 
 

@@ -23,7 +23,7 @@ def front_figure(front: pa.Table, archives: Sequence[pa.Table], unpruned: dict[s
         archives: all that each search evaluated (EVALUATED).
         unpruned: row of the unpruned network in one of them.
     """
-    made, (near, whole) = figure(11, 5.4, 2, width_ratios=(3, 2))
+    made, (near, whole) = figure(12, 5.6, 2, width_ratios=(3, 2))
     found = np.concatenate([columns(archive, ["latency_ms", "error"]) for archive in archives])
     _front(made, near, front)
     whole.scatter(*_percent(found), s=9, color=FAINT, lw=0, rasterized=True, label="evaluated in the search")
@@ -37,7 +37,8 @@ def front_figure(front: pa.Table, archives: Sequence[pa.Table], unpruned: dict[s
     whole.set(title="The whole search", xlabel="latency (ms)", ylabel="validation error (%)")
     whole.set_ylim(bottom=-2)
     whole.set_xlim(left=0)
-    whole.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="none")
+    for axes in (near, whole):
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.13), ncols=3, columnspacing=1.2, handletextpad=0.4)
     return made
 
 
@@ -62,7 +63,6 @@ def _front(made: Figure, axes: Axes, front: pa.Table) -> None:
     made.colorbar(points, ax=axes, label="memory (MB), also the size of a point", pad=0.01, aspect=35)
     axes.set(title="The front, after fine-tuning", xlabel="measured latency (ms)", ylabel="error (%)")
     axes.margins(0.08)
-    axes.legend(loc="upper right")
 
 
 def _name(axes: Axes, front: pa.Table) -> None:

@@ -66,9 +66,8 @@ def surrogate_figure(models: Mapping[Search, Sequence[tuple[int, pa.Table]]]) ->
 
     models: by search, the tables SURROGATE of its generations.
     """
-    objectives = sorted(
-        {name for tables in models.values() for _, table in tables for name in _list(table, "objective")}
-    )
+    fitted = [table for tables in models.values() for _, table in tables]
+    objectives = sorted({name for table in fitted for name in _list(table, "objective")})
     made, panels = figure(4.6 * max(2, len(objectives)), 4.4, len(objectives), sharey=True)
     sign_of = dict(zip(dict.fromkeys(method for method, _ in models), signs(), strict=False))
     for objective, axes in zip(objectives, panels, strict=True):
@@ -84,9 +83,10 @@ def surrogate_figure(models: Mapping[Search, Sequence[tuple[int, pa.Table]]]) ->
                 _range(axes, points, colour)
                 axes.plot(list(points), line, color=colour, ls=dashes, marker=marker, ms=5, label=method)
         axes.axhline(0.95, color=MUTED, lw=1, ls=":")
-        axes.set(title=objective, xlabel="generation", ylim=(min(0.0, axes.get_ylim()[0]), 1.03))
+        axes.set(title=objective, xlabel="generation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel("Spearman rank correlation")
+    panels[0].set_ylim(min(0.0, *(min(table["spearman"].to_pylist()) for table in fitted)) - 0.03, 1.03)
     legend_below(made, panels[0])
     return made
 

@@ -1,0 +1,85 @@
+"""The page to choose a network with: one file that needs nothing else, not even a network connection.
+
+Its parts (HTML, CSS, scripts) lie in `page/` and are put together here with the run's figures.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hamp.configuration.blocks import Device
+from hamp.results import Results
+from hamp.tables import columns
+
+PARTS = Path(__file__).parent / "page"
+EVALUATED = 5000
+"""Most evaluated candidates that are drawn behind the front; of more, every so many-th."""
+
+_COLUMNS = (
+    *("candidate", "widths", "error_validation", "error_test", "latency_ms", "latency_iqr_ms", "latency_predicted_ms"),
+    *("baseline_latency_ms", "memory_bytes", "parameters", "macs", "model", "onnx", "faster", "method", "seed"),
+)
+
+
+def chooser_page(results: Results) -> str:
+    """The whole page as HTML.
+
+    Raises:
+        UserError: the run has no front yet.
+    """
+    settings = results.settings
+    first = results.front.slice(0, 1).to_pylist()[0]
+    unpruned = {
+        "latency_ms": first["baseline_latency_ms"],
+        **{name: results.unpruned[name] for name in ("memory_bytes", "macs", "parameters")},
+        **{name: first[name] for name in ("baseline_error_test", "reference_error_validation", "reference_error_test")},
+    }
+    data = {
+        "about": _about(results),
+        "results": results.folder.as_posix(),
+        "networks": results.front.select(_COLUMNS).to_pylist(),
+        "unpruned": unpruned,
+        "groups": results.space.select(["name", "channels"]).to_pylist(),
+        "evaluated": _evaluated(list(results.archives.values())),
+    }
+    return _filled(f"{settings.name}: choose a network", data)
+
+
+def _filled(title: str, data: dict[str, Any]) -> str:
+    # In a script element only `</` and `<!--` have a meaning of their own.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    values = {"title": escape(title), "data": text}
+    for name, file in (("style", "style.css"), ("choice", "choice.js"), ("charts", "charts.js"), ("page", "page.js")):
+        values[name] = (PARTS / file).read_text(encoding="utf-8")
+    template = (PARTS / "front.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def _about(results: Results) -> str:
+    settings = results.settings
+    return (
+        f"{len(results.front)} pruned networks of {settings.network.name} on {settings.data.source}, none of which "
+        f"another beats in error, latency and memory. Measured on {device_text(settings.device)}."
+    )
+
+
+def device_text(device: Device) -> str:
+    """A device in a few words."""
+    if device.runtime == "roofline":
+        return f"the described device {device.description} (predicted, not measured), batch size {device.batch_size}"
+    where = f"{device.host} over ssh" if device.runtime == "remote" else device.hardware.upper()
+    threads = f", {device.threads} thread{'s' if device.threads > 1 else ''}" if device.hardware == "cpu" else ""
+    return f"{device.runtime} on {where}, {device.data_type}, batch size {device.batch_size}{threads}"
+
+
+def _evaluated(archives: Sequence[pa.Table]) -> list[list[float]]:
+    """Latency and error of what the searches evaluated, to four digits."""
+    found = np.concatenate([columns(archive, ["latency_ms", "error"]) for archive in archives])
+    step = -(-len(found) // EVALUATED)
+    return [[float(f"{value:.4g}") for value in row] for row in found[::step].tolist()]
