@@ -5,10 +5,13 @@ Shortcuts have no parameters: they take every second pixel and pad with channels
 names in the state dict are those of the widely used checkpoints of akamaster/pytorch_resnet_cifar10.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Shortcut = Callable[[int, int, int], nn.Module]
+"""From channels before, channels after and stride to a shortcut."""
 
 
 class ZeroPadShortcut(nn.Module):
@@ -24,18 +27,31 @@ class ZeroPadShortcut(nn.Module):
         return F.pad(x, (0, 0, 0, 0, self.before, self.after))
 
 
+def projection(channels: int, width: int, stride: int) -> nn.Module:
+    """A 1x1 convolution to another width or resolution (option B)."""
+    if stride == 1 and channels == width:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+
+def zero_padding(channels: int, width: int, stride: int) -> nn.Module:
+    """Channels of zeros on either side (option A)."""
+    if stride == 1 and channels == width:
+        return nn.Identity()
+    before = (width - channels) // 2
+    return ZeroPadShortcut(before, width - channels - before, stride)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut."""
 
-    def __init__(self, channels: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int, shortcut: Shortcut) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        added = width - channels
-        plain = stride == 1 and added == 0
-        self.shortcut = nn.Identity() if plain else ZeroPadShortcut(added // 2, added - added // 2, stride)
+        self.shortcut = shortcut(channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the block."""
@@ -48,15 +64,17 @@ class SmallResNet(nn.Module):
     """Stages of basic blocks; each after the first halves the resolution."""
 
     def __init__(
-        self, classes: int, channels: int, blocks: Sequence[int], widths: Sequence[int], stem_stride: int = 1
+        self, classes: int, channels: int, blocks: Sequence[int], widths: Sequence[int], shortcut: Shortcut
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, widths[0], 3, stem_stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         before = widths[0]
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
             strides = [1 if stage == 0 else 2] + [1] * (count - 1)
-            layers = [BasicBlock(before if i == 0 else width, width, stride) for i, stride in enumerate(strides)]
+            layers = [
+                BasicBlock(before if i == 0 else width, width, stride, shortcut) for i, stride in enumerate(strides)
+            ]
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
             before = width
         self.stages = len(blocks)
@@ -76,15 +94,11 @@ class SmallResNet(nn.Module):
 
 def cifar_resnet(depth: int, classes: int, channels: int) -> SmallResNet:
     """ResNet-`depth` for CIFAR: (depth - 2) / 6 blocks of 16, 32 and 64 channels a stage."""
-    return SmallResNet(classes, channels, [(depth - 2) // 6] * 3, (16, 32, 64))
+    return SmallResNet(classes, channels, [(depth - 2) // 6] * 3, (16, 32, 64), zero_padding)
 
 
 def resnet_small(
-    classes: int,
-    channels: int,
-    blocks: Sequence[int] = (1, 1, 1),
-    widths: Sequence[int] = (32, 64, 128),
-    stem_stride: int = 2,
+    classes: int, channels: int, blocks: Sequence[int] = (1, 2, 2), widths: Sequence[int] = (16, 32, 64)
 ) -> SmallResNet:
-    """A residual network that trains in seconds, for images of little detail."""
-    return SmallResNet(classes, channels, blocks, widths, stem_stride)
+    """A residual network that trains in seconds, with projections as shortcuts."""
+    return SmallResNet(classes, channels, blocks, widths, projection)

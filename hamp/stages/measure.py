@@ -1,10 +1,10 @@
 """Stages `profile`, `measure` and `remeasure`: what the device shows."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from torch import nn
 
 from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Device, Measure
@@ -12,6 +12,9 @@ from hamp.hardware.predictor import predict
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import MEASURED, build, matrix
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def predicted(candidates: pa.Table, space: Space, profile: pa.Table, batch_size: int) -> pa.Table:
@@ -32,8 +35,8 @@ def predicted(candidates: pa.Table, space: Space, profile: pa.Table, batch_size:
 
 def measured(
     candidates: pa.Table,
-    networks: Mapping[str, nn.Module],
-    model: nn.Module,
+    networks: Mapping[str, "nn.Module"],
+    model: "nn.Module",
     space: Space,
     profile: pa.Table,
     shape: tuple[int, int, int],
