@@ -111,10 +111,11 @@ def make_problem(config: Config, folder: Path, profile: pa.Table | None = None) 
     images, splits = folder / "images.safetensors", folder / "splits.parquet"
     prepare(config.data, config.seed, images, splits)
     train, validation = open_split(images, splits, "train"), open_split(images, splits, "validation")
-    shape = tuple(train.pixels.shape[1:])
+    channels, height, width = train.pixels.shape[1:]
+    shape = (channels, height, width)
     judge = task(config.task)
     if config.network.weights is not None:
-        model, _ = given(config.network, len(train.classes), shape[0])
+        model, _ = given(config.network, len(train.classes), channels)
     else:
         model, _ = pretrain(
             config.network,
@@ -128,9 +129,7 @@ def make_problem(config: Config, folder: Path, profile: pa.Table | None = None) 
         )
     model = model.eval()
     space = space_of(model, shape, config.pruning)
-    scores = scores_of(
-        model, space, config.importance, train, judge, seed=config.seed, hardware=config.hardware
-    )
+    scores = scores_of(model, space, config.importance, train, judge, seed=config.seed, hardware=config.hardware)
     if profile is None:
         profile = profiling.build(
             model, space, shape, config.device, config.profile, scores, seed_of(config.seed, "profile")
@@ -142,7 +141,7 @@ def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Tabl
     """Archive and last population of one search."""
     config, space, profile = problem.config, problem.space, problem.profile
     archive = population = empty(EVALUATED)
-    common = {"seed": seed, "objectives": config.objectives}
+    common: dict[str, Any] = {"seed": seed, "objectives": config.objectives}
     for generation in range(config.search.generations + 1):
         if generation == 0:
             offspring = initial(space, config.search.population, seed)
@@ -160,7 +159,7 @@ def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Tabl
                 **common,
             )
             if METHODS[method].surrogate:
-                modelled = {"generation": generation, "latency": config.measure.latency, **common}
+                modelled: dict[str, Any] = {"generation": generation, "latency": config.measure.latency, **common}
                 models = surrogate(space, profile, archive, **modelled)
                 offspring = local_search(
                     space,

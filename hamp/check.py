@@ -9,6 +9,7 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from hamp.configuration.blocks import Config
 from hamp.digest import code_digest, file_digest
@@ -59,7 +60,7 @@ def check(config: Config) -> list[str]:
     return mistakes
 
 
-def _network(config: Config, data) -> None:  # type: ignore[no-untyped-def]
+def _network(config: Config, data: Any) -> None:
     from hamp.evolution.domain import domain_of
     from hamp.models.build import build
     from hamp.models.weights import load_weights

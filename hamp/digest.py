@@ -72,9 +72,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             parts = name.split(".")
             if parts[0] == "hamp":
                 # Importing a module runs the `__init__` of every package above it.
-                yield from (
-                    prefix for end in range(1, len(parts) + 1) if _exists(prefix := ".".join(parts[:end]))
-                )
+                yield from (prefix for end in range(1, len(parts) + 1) if _exists(prefix := ".".join(parts[:end])))
 
 
 @cache

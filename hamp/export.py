@@ -1,6 +1,5 @@
 """Networks as files that other programs run."""
 
-import io
 import json
 import logging
 import warnings
@@ -78,6 +77,5 @@ def _exported(model: nn.Module, examples: Tensor) -> onnx_format.ModelProto:
             opset_version=OPSET,
             verbose=False,
         )
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return onnx_format.load_from_string(buffer.getvalue())
+    assert program is not None  # it is None for torch's older exporter alone
+    return program.model_proto

@@ -5,7 +5,7 @@ the schema and says which file, column and row is wrong. Writing is atomic, and 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,9 +219,9 @@ def build(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def concatenate(tables: list[pa.Table]) -> pa.Table:
+def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of tables of one schema, one table after the other."""
-    return pa.concat_tables(tables).combine_chunks()
+    return pa.concat_tables(list(tables)).combine_chunks()
 
 
 def empty(schema: pa.Schema) -> pa.Table:
@@ -261,6 +261,6 @@ def matrix(table: pa.Table, column: str = "widths") -> np.ndarray:
     return np.array(rows, dtype=np.int32).reshape(len(rows), -1)
 
 
-def columns(table: pa.Table, names: list[str]) -> np.ndarray:
+def columns(table: pa.Table, names: Sequence[str]) -> np.ndarray:
     """Numeric columns as a float64 matrix (rows, names)."""
     return np.column_stack([table[name].to_numpy().astype(np.float64) for name in names]).reshape(len(table), -1)

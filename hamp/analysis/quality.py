@@ -25,20 +25,14 @@ def coverage(A: ArrayLike, B: ArrayLike) -> float:
     return float(np.mean([bool((b >= A).all(axis=1).any()) for b in B]))
 
 
-def attainment(
-    fronts: list[NDArray[np.float64]], percentiles: ArrayLike = (25, 50, 75)
-) -> NDArray[np.float64]:
+def attainment(fronts: list[NDArray[np.float64]], percentiles: ArrayLike = (25, 50, 75)) -> NDArray[np.float64]:
     """Return the surfaces attained by the given percentages of the runs ``(points, objectives + 1)``.
 
     The last column is the percentile. 2 or 3 objectives. Fonseca et al., *The attainment-function approach to
     stochastic multiobjective optimizer assessment and comparison*, 2010.
     """
-    points = np.concatenate(
-        [np.column_stack([front, np.full(len(front), k)]) for k, front in enumerate(fronts, 1)]
-    )
-    return np.asarray(
-        moocore.eaf(points[:, :-1], sets=points[:, -1], percentiles=np.asarray(percentiles, dtype=float))
-    )
+    points = np.concatenate([np.column_stack([front, np.full(len(front), k)]) for k, front in enumerate(fronts, 1)])
+    return np.asarray(moocore.eaf(points[:, :-1], sets=points[:, -1], percentiles=np.asarray(percentiles, dtype=float)))
 
 
 def evaluations_to_reach(evaluations: ArrayLike, hypervolumes: ArrayLike, target: float) -> int | None:

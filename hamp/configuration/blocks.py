@@ -6,7 +6,7 @@ it (`hamp.configuration.document`). The defaults are the embedded run: handwritt
 A block is what one stage (or a few) needs, so that a stage depends on its own settings and on nothing else.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +14,10 @@ from hamp.evolution.methods import METHODS
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Objective = Literal["error", "latency_ms", "memory_bytes", "macs", "parameters"]
-MethodName = Literal[tuple(METHODS)]  # type: ignore[valid-type]
+if TYPE_CHECKING:
+    MethodName = str
+else:
+    MethodName = Literal[tuple(METHODS)]
 
 
 class Block(BaseModel):
@@ -68,9 +71,7 @@ class Data(Block):
 class Augment(Block):
     """Random changes of a training image."""
 
-    crop: int = Field(
-        2, ge=0, le=64, description="Pad by this many pixels and crop at random; 0: no cropping."
-    )
+    crop: int = Field(2, ge=0, le=64, description="Pad by this many pixels and crop at random; 0: no cropping.")
     flip: bool = Field(False, description="Mirror at random, left to right (not for digits).")
 
 
@@ -126,9 +127,7 @@ class Finetune(Optimisation):
         0.5, description="Weight of the distance to the unpruned network's outputs in the loss; 0: none."
     )
     temperature: float = Field(4.0, gt=0.0, description="Softening of the outputs in distillation.")
-    members: int = Field(
-        16, ge=1, le=1000, description="At most this many members of the front are fine-tuned."
-    )
+    members: int = Field(16, ge=1, le=1000, description="At most this many members of the front are fine-tuned.")
     shards: int = Field(2, ge=1, le=1000, description="Jobs among which the members are shared out.")
 
 
@@ -136,9 +135,7 @@ class Pruning(Block):
     """What may be removed."""
 
     channel_multiple: int = Field(1, ge=1, description="Widths are multiples of this (or the full width).")
-    minimum_fraction: float = Field(
-        0.1, gt=0.0, le=1.0, description="Least share of its channels that a group keeps."
-    )
+    minimum_fraction: float = Field(0.1, gt=0.0, le=1.0, description="Least share of its channels that a group keeps.")
     exclude: list[str] = Field(
         default_factory=list, description="Patterns (shell style) of layer names whose groups stay whole."
     )
@@ -191,9 +188,7 @@ class Profile(Block):
     """What is learnt of the device before the search."""
 
     points: int = Field(6, ge=2, le=64, description="Widths at which each layer is timed, a layer and side.")
-    networks: int = Field(
-        8, ge=3, le=200, description="Random whole networks timed to correct the sum of layers."
-    )
+    networks: int = Field(8, ge=3, le=200, description="Random whole networks timed to correct the sum of layers.")
     rounds: int = Field(15, ge=3, description="Rounds of timing.")
     seconds: float = Field(60.0, gt=0.0, description="Time budget of the whole profile.")
 
@@ -219,28 +214,20 @@ class Search(Block):
     """Size and length of the search."""
 
     population: int = Field(20, ge=4, le=10_000, description="Candidates that survive a generation.")
-    offspring: int = Field(
-        16, ge=1, le=10_000, description="New candidates a generation, each truly evaluated."
-    )
+    offspring: int = Field(16, ge=1, le=10_000, description="New candidates a generation, each truly evaluated.")
     generations: int = Field(8, ge=0, le=10_000, description="Generations after the initial population.")
     patience: int | None = Field(
         None, ge=1, description="Stop when the front has not grown for this many generations; `null`: never."
     )
-    tolerance: float = Field(
-        1e-3, ge=0.0, description="Relative growth of the hypervolume that counts as growth."
-    )
+    tolerance: float = Field(1e-3, ge=0.0, description="Relative growth of the hypervolume that counts as growth.")
 
 
 class Config(Block):
     """A whole run."""
 
-    name: str = Field(
-        "digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Results go to `results/<name>/`."
-    )
+    name: str = Field("digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Results go to `results/<name>/`.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the data split, pre-training and fine-tuning.")
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
-        [0], min_length=1, description="One search each."
-    )
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1, description="One search each.")
     methods: list[MethodName] = Field(
         ["hamp"], min_length=1, description="Search methods to run, each with every seed."
     )

@@ -30,16 +30,18 @@ def combinations(config: Config) -> list[str]:
     if len(set(config.objectives)) < len(config.objectives):
         mistakes.append(f"objectives: {config.objectives} names one twice; name at least two different ones")
     if "error" not in config.objectives:
-        mistakes.append(
-            f"objectives: {config.objectives} lacks 'error'; without it the smallest network always wins"
-        )
+        mistakes.append(f"objectives: {config.objectives} lacks 'error'; without it the smallest network always wins")
     for key in ("seeds", "methods"):
         values = getattr(config, key)
         if len(set(values)) < len(values):
             mistakes.append(f"{key}: {values} names one twice; name each once")
     if config.network.weights is not None and not Path(config.network.weights).is_file():
-        mistakes.append(f"network.weights: '{config.network.weights}' is not a file; give the path of trained weights")
-    for key, spec in (("network.name", config.network.name), ("task", config.task), ("data.source", config.data.source)):
+        mistakes.append(f"network.weights: '{config.network.weights}' is not a file; give the path of weights")
+    for key, spec in (
+        ("network.name", config.network.name),
+        ("task", config.task),
+        ("data.source", config.data.source),
+    ):
         file = _file_of(spec)
         if file is not None and not file.is_file():
             mistakes.append(f"{key}: '{spec}': there is no file '{file}'; give path/to/file.py:callable")
@@ -49,9 +51,7 @@ def combinations(config: Config) -> list[str]:
         if config.device.description is None:
             mistakes.append("device.description: missing; runtime 'roofline' needs a device's description")
         if config.measure.latency == "measured" and "latency_ms" in config.objectives:
-            mistakes.append(
-                "measure.latency: 'measured' cannot be had of a described device; set it to 'predicted'"
-            )
+            mistakes.append("measure.latency: 'measured' cannot be had of a described device; set it to 'predicted'")
     return mistakes
 
 
@@ -87,7 +87,7 @@ def _file_of(spec: str) -> Path | None:
 def _parse(settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
     """A configuration in which defaults stand for what is wrong, and what is wrong."""
     remaining = _copy(settings)
-    mistakes = []
+    mistakes: list[str] = []
     while True:
         try:
             return Config.model_validate(remaining), mistakes
@@ -119,8 +119,7 @@ def _line(path: tuple[str | int, ...], entry: Any) -> str:
         near = difflib.get_close_matches(str(path[-1]), allowed, n=1, cutoff=0.0)
         return f"{key}: unknown key; nearest is '{near[0]}'; allowed: {', '.join(allowed)}"
     message = entry["msg"][0].lower() + entry["msg"][1:]
-    near = _nearest(entry)
-    return f"{key}: {entry['input']!r} is not allowed; {message}{near}"
+    return f"{key}: {entry['input']!r} is not allowed; {message}{_nearest(entry)}"
 
 
 def _nearest(entry: Any) -> str:

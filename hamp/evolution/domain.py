@@ -12,9 +12,17 @@ Widths = NDArray[np.int32]
 class SpaceLike(Protocol):
     """What the search needs to know of a space of prunable groups; each ``(groups,)``."""
 
-    channels: NDArray[np.int32]
-    minimum: NDArray[np.int32]
-    multiple: NDArray[np.int32]
+    @property
+    def channels(self) -> NDArray[np.int32]:
+        """Width of the unpruned group."""
+
+    @property
+    def minimum(self) -> NDArray[np.int32]:
+        """Smallest width, other than 0."""
+
+    @property
+    def multiple(self) -> NDArray[np.int32]:
+        """What widths are multiples of."""
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,10 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
                 for name, column in rows.items():
                     column.append(values[name])
     union = build(MEMBERS, rows)
-    values = columns(union, list(objectives))
-    front = np.flatnonzero(non_dominated(values))
-    chosen = np.sort(front[portfolio(values[front], size).indices])
-    return union.take(chosen[np.argsort(values[chosen, 0], kind="stable")])
+    F = columns(union, objectives)
+    front = np.flatnonzero(non_dominated(F))
+    chosen = np.sort(front[portfolio(F[front], size).indices])
+    return union.take(chosen[np.argsort(F[chosen, 0], kind="stable")])
 
 
 def pareto(

@@ -69,8 +69,9 @@ def predictor(space: Space, profile: pa.Table, model: Surrogate, objectives: Seq
         known = {**space.costs(widths), "latency_ms": latency(widths)}
         mean, std = model.predict(widths, {"latency_ms": known["latency_ms"]})
         zero = np.zeros(len(widths))
+        values = {**known, **mean}
         return (
-            np.column_stack([mean.get(name, known.get(name)) for name in objectives]).astype(float),
+            np.column_stack([values[name] for name in objectives]).astype(float),
             np.column_stack([std.get(name, zero) for name in objectives]),
         )
 

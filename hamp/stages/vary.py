@@ -45,7 +45,7 @@ def vary(
     """
     if passed_through(archive, generation):
         return empty(CANDIDATES)
-    if patience is not None and converged(history(archive, objectives)[2], patience, tolerance):
+    if patience is not None and converged(history(archive, objectives)[2].tolist(), patience, tolerance):
         return empty(CANDIDATES)
     widths, origins = varied(
         METHODS[method],

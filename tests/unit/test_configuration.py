@@ -31,9 +31,7 @@ def test_default_file_gives_the_defaults():
     assert load(yaml.safe_load((ROOT / "config/config.yaml").read_text())) == Config()
 
 
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "config/experiments").glob("*.yaml")), ids=lambda file: file.name
-)
+@pytest.mark.parametrize("file", sorted((ROOT / "config/experiments").glob("*.yaml")), ids=lambda file: file.name)
 def test_keys_and_values_of_every_experiment_are_valid(file):
     try:
         load(yaml.safe_load(file.read_text()))
@@ -114,9 +112,7 @@ def test_settings_that_cannot_work_together(settings, key):
 names = st.text(st.characters(categories=["Ll"]), min_size=1, max_size=12)
 
 
-@given(
-    st.dictionaries(names, st.one_of(st.none(), st.integers(), names, st.dictionaries(names, st.integers())))
-)
+@given(st.dictionaries(names, st.one_of(st.none(), st.integers(), names, st.dictionaries(names, st.integers()))))
 def test_anything_is_either_valid_or_named(settings):
     try:
         load(settings)

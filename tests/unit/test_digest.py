@@ -86,9 +86,7 @@ def imported(script):
         "except SystemExit: pass\n"
         "print('MODULES', *sys.modules)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return set(result.stdout.rpartition("MODULES")[2].split())
 
 

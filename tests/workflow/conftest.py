@@ -99,9 +99,7 @@ class Run:
 
     def tables(self, pattern: str) -> dict[str, bytes]:
         """Content of the tables that match, by path."""
-        found = {
-            str(file.relative_to(self.results)): file.read_bytes() for file in self.results.glob(pattern)
-        }
+        found = {str(file.relative_to(self.results)): file.read_bytes() for file in self.results.glob(pattern)}
         assert found, pattern
         return found
 

@@ -49,9 +49,7 @@ def test_settings_rerun_the_stages_that_use_them(finished, changes, rules, gener
 def test_another_search_leaves_the_first_as_it_is(finished, changes):
     run = finished.changed(**changes)
     planned = run.snakemake("--dry-run", "--nocolor").stdout
-    assert "seed0/gen" not in "".join(
-        line for line in planned.splitlines() if "output: results/small/hamp/" in line
-    )
+    assert "seed0/gen" not in "".join(line for line in planned.splitlines() if "output: results/small/hamp/" in line)
     assert {rule for rule, _ in run.planned()} >= {
         "initial",
         "evaluate",

@@ -23,7 +23,9 @@ except UserError as error:
     sys.exit(1)
 
 # Building the DAG recurses some frames a level, and a search has up to six levels a generation.
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 2000 + 50 * CONFIG.search.generations))
+sys.setrecursionlimit(
+    max(sys.getrecursionlimit(), 2000 + 50 * CONFIG.search.generations)
+)
 
 # -P: the folder of the scripts is not searched for modules, since some are named as modules of Python's own are.
 PYTHON = f"{shlex.quote(sys.executable)} -P"
@@ -55,7 +57,9 @@ def options(*keys, **renamed):
     They are one string, since Snakemake compares the set of a rule's parameters without their names.
     """
     words = []
-    for name, key in [(key.rpartition(".")[2], key) for key in keys] + list(renamed.items()):
+    for name, key in [(key.rpartition(".")[2], key) for key in keys] + list(
+        renamed.items()
+    ):
         value = CONFIG
         for part in key.split("."):
             value = getattr(value, part)
@@ -83,7 +87,9 @@ def own_file(spec):
 def data_files():
     """Files of the user that the images are made from, where they are few."""
     if CONFIG.data.source == "parquet":
-        files = [Path(CONFIG.data.root) / name for name in ("train.parquet", "test.parquet")]
+        files = [
+            Path(CONFIG.data.root) / name for name in ("train.parquet", "test.parquet")
+        ]
         return [file for file in files if file.is_file()]
     return own_file(CONFIG.data.source)
 

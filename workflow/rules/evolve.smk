@@ -45,12 +45,12 @@ rule initial:
         f"{LOGS}/{SEARCH}/gen0/initial.log",
     benchmark:
         f"{BENCHMARKS}/{SEARCH}/gen0/initial.tsv"
-    params:
-        settings=options("search.population"),
-        code=code("initial"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=options("search.population"),
+        code=code("initial"),
     shell:
         "{PYTHON} {SCRIPTS}/initial.py --space {input.space} --seed {wildcards.seed} {params.settings}"
         " --output {output} > {log} 2>&1"
@@ -70,12 +70,14 @@ rule vary:
         generation_benchmark("vary")
     wildcard_constraints:
         generation=r"[1-9]\d*",
-    params:
-        settings=options("search.offspring", "search.patience", "search.tolerance", "objectives"),
-        code=code("vary"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=options(
+            "search.offspring", "search.patience", "search.tolerance", "objectives"
+        ),
+        code=code("vary"),
     shell:
         "{PYTHON} {SCRIPTS}/vary.py --space {input.space} --profile {input.profile}"
         " --population {input.population} --archive {input.archive} --method {wildcards.method}"
@@ -96,12 +98,12 @@ rule surrogate:
         generation_benchmark("surrogate")
     wildcard_constraints:
         generation=r"[1-9]\d*",
-    params:
-        settings=options("objectives", "measure.latency"),
-        code=code("surrogate"),
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        settings=options("objectives", "measure.latency"),
+        code=code("surrogate"),
     shell:
         "{PYTHON} {SCRIPTS}/surrogate.py --space {input.space} --profile {input.profile}"
         " --archive {input.archive} --seed {wildcards.seed} --generation {wildcards.generation} {params.settings}"
@@ -124,12 +126,12 @@ rule local_search:
         generation_benchmark("local_search")
     wildcard_constraints:
         generation=r"[1-9]\d*",
-    params:
-        settings=options("search.offspring", "objectives", "measure.latency"),
-        code=code("local_search"),
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        settings=options("search.offspring", "objectives", "measure.latency"),
+        code=code("local_search"),
     shell:
         "{PYTHON} {SCRIPTS}/local_search.py --space {input.space} --profile {input.profile}"
         " --population {input.population} --archive {input.archive} --variation {input.variation}"
@@ -152,14 +154,16 @@ rule evaluate:
         generation_log("evaluate-{shard}-of-{shards}"),
     benchmark:
         generation_benchmark("evaluate-{shard}-of-{shards}")
-    params:
-        settings=options("network", "task", "augment", "evaluate", "hardware", "threads", "seed"),
-        files=digests(NETWORK_FILES + TASK_FILES),
-        code=code("evaluate"),
     threads: CONFIG.threads
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        settings=options(
+            "network", "task", "augment", "evaluate", "hardware", "threads", "seed"
+        ),
+        files=digests(NETWORK_FILES + TASK_FILES),
+        code=code("evaluate"),
     shell:
         "{PYTHON} {SCRIPTS}/evaluate.py --offspring {input.offspring} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images}"
@@ -182,14 +186,14 @@ rule measure:
         generation_log("measure"),
     benchmark:
         generation_benchmark("measure")
-    params:
-        settings=options("network", "device", "measure", "seed"),
-        files=digests(NETWORK_FILES),
-        code=code("measure"),
     threads: measuring_threads
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=options("network", "device", "measure", "seed"),
+        files=digests(NETWORK_FILES),
+        code=code("measure"),
     shell:
         "{PYTHON} {SCRIPTS}/measure.py --offspring {input.offspring} --space {input.space} --scores {input.scores}"
         " --profile {input.profile} --weights {input.weights} --images {input.images} {params.settings}"
@@ -211,15 +215,17 @@ rule select:
         generation_log("select"),
     benchmark:
         generation_benchmark("select")
-    params:
-        settings=options("objectives", size="search.population"),
-        before=lambda wildcards, input: (
-            f"--population-before {input.population} --archive-before {input.archive}" if input.population else ""
-        ),
-        code=code("select"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=options("objectives", size="search.population"),
+        before=lambda wildcards, input: (
+            f"--population-before {input.population} --archive-before {input.archive}"
+            if input.population
+            else ""
+        ),
+        code=code("select"),
     shell:
         "{PYTHON} {SCRIPTS}/select.py --offspring {input.offspring} --errors {input.errors}"
         " --measured {input.measured} {params.before} --method {wildcards.method}"

@@ -19,12 +19,12 @@ rule hypervolume:
         f"{LOGS}/hypervolume.log",
     benchmark:
         f"{BENCHMARKS}/hypervolume.tsv"
-    params:
-        settings=options("objectives"),
-        code=code("hypervolume"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=options("objectives"),
+        code=code("hypervolume"),
     shell:
         "{PYTHON} {SCRIPTS}/hypervolume.py --archives {input} {params.settings} --output {output} > {log} 2>&1"
 
@@ -38,12 +38,12 @@ rule aggregate:
         f"{LOGS}/aggregate.log",
     benchmark:
         f"{BENCHMARKS}/aggregate.tsv"
-    params:
-        settings=options("objectives", "finetune.members"),
-        code=code("aggregate"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=options("objectives", "finetune.members"),
+        code=code("aggregate"),
     shell:
         "{PYTHON} {SCRIPTS}/aggregate.py --archives {input} {params.settings} --output {output} > {log} 2>&1"
 
@@ -64,14 +64,16 @@ rule finetune:
         f"{LOGS}/finetune-{{shard}}-of-{{shards}}.log",
     benchmark:
         f"{BENCHMARKS}/finetune-{{shard}}-of-{{shards}}.tsv"
-    params:
-        settings=options("network", "task", "augment", "finetune", "hardware", "threads", "seed"),
-        files=digests(NETWORK_FILES + TASK_FILES),
-        code=code("finetune"),
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
         runtime=720,
+    params:
+        settings=options(
+            "network", "task", "augment", "finetune", "hardware", "threads", "seed"
+        ),
+        files=digests(NETWORK_FILES + TASK_FILES),
+        code=code("finetune"),
     shell:
         "{PYTHON} {SCRIPTS}/finetune.py --members {input.members} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images} --shard {wildcards.shard}"
@@ -100,14 +102,14 @@ rule test:
         f"{LOGS}/test.log",
     benchmark:
         f"{BENCHMARKS}/test.tsv"
-    params:
-        settings=options("network", "task", "hardware", "threads"),
-        files=digests(NETWORK_FILES + TASK_FILES),
-        code=code("test"),
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
         runtime=120,
+    params:
+        settings=options("network", "task", "hardware", "threads"),
+        files=digests(NETWORK_FILES + TASK_FILES),
+        code=code("test"),
     shell:
         "{PYTHON} {SCRIPTS}/test.py --members {input.members} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images}"
@@ -131,14 +133,14 @@ rule remeasure:
         f"{LOGS}/remeasure.log",
     benchmark:
         f"{BENCHMARKS}/remeasure.tsv"
-    params:
-        settings=options("network", "device", "measure", "seed"),
-        files=digests(NETWORK_FILES),
-        code=code("remeasure"),
     threads: exclusive
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=options("network", "device", "measure", "seed"),
+        files=digests(NETWORK_FILES),
+        code=code("remeasure"),
     shell:
         "{PYTHON} {SCRIPTS}/remeasure.py --members {input.members} --space {input.space} --scores {input.scores}"
         " --profile {input.profile} --weights {input.weights} --images {input.images}"
@@ -163,13 +165,13 @@ rule export:
         f"{LOGS}/export.log",
     benchmark:
         f"{BENCHMARKS}/export.tsv"
+    resources:
+        mem_mb=8000,
+        runtime=60,
     params:
         settings=options("network"),
         files=digests(NETWORK_FILES),
         code=code("export"),
-    resources:
-        mem_mb=8000,
-        runtime=60,
     shell:
         "{PYTHON} {SCRIPTS}/export.py --members {input.members} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images}"
@@ -190,11 +192,11 @@ rule pareto:
         f"{LOGS}/pareto.log",
     benchmark:
         f"{BENCHMARKS}/pareto.tsv"
-    params:
-        code=code("pareto"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code("pareto"),
     shell:
         "{PYTHON} {SCRIPTS}/pareto.py --members {input.members} --finetuned {input.finetuned}"
         " --tested {input.tested} --measured {input.measured} --exported {input.exported}"

@@ -12,14 +12,14 @@ rule data:
         f"{LOGS}/data.log",
     benchmark:
         f"{BENCHMARKS}/data.tsv"
-    params:
-        settings=options("data", "seed"),
-        files=digests(data_files()),
-        code=code("data"),
     threads: 2
     resources:
         mem_mb=8000,
         runtime=60,
+    params:
+        settings=options("data", "seed"),
+        files=digests(data_files()),
+        code=code("data"),
     shell:
         "{PYTHON} {SCRIPTS}/data.py {params.settings}"
         " --splits {output.splits} --images {output.images} > {log} 2>&1"
@@ -36,14 +36,14 @@ rule pretrain:
         f"{LOGS}/pretrain.log",
     benchmark:
         f"{BENCHMARKS}/pretrain.tsv"
-    params:
-        settings=options("network", *pretrain_settings()),
-        files=digests(NETWORK_FILES + weights_files()),
-        code=code("pretrain"),
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
         runtime=720,
+    params:
+        settings=options("network", *pretrain_settings()),
+        files=digests(NETWORK_FILES + weights_files()),
+        code=code("pretrain"),
     shell:
         "{PYTHON} {SCRIPTS}/pretrain.py --splits {input.splits} --images {input.images} {params.settings}"
         " --training {output.training} --weights {output.weights} > {log} 2>&1"
@@ -60,13 +60,13 @@ rule space:
         f"{LOGS}/space.log",
     benchmark:
         f"{BENCHMARKS}/space.tsv"
+    resources:
+        mem_mb=8000,
+        runtime=30,
     params:
         settings=options("network", "pruning"),
         files=digests(NETWORK_FILES),
         code=code("space"),
-    resources:
-        mem_mb=8000,
-        runtime=30,
     shell:
         "{PYTHON} {SCRIPTS}/space.py --weights {input.weights} --images {input.images} {params.settings}"
         " --space {output} > {log} 2>&1"
@@ -85,14 +85,14 @@ rule scores:
         f"{LOGS}/scores.log",
     benchmark:
         f"{BENCHMARKS}/scores.tsv"
-    params:
-        settings=options("network", "task", "importance", "hardware", "threads", "seed"),
-        files=digests(NETWORK_FILES),
-        code=code("scores"),
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
         runtime=30,
+    params:
+        settings=options("network", "task", "importance", "hardware", "threads", "seed"),
+        files=digests(NETWORK_FILES),
+        code=code("scores"),
     shell:
         "{PYTHON} {SCRIPTS}/scores.py --space {input.space} --weights {input.weights} --splits {input.splits}"
         " --images {input.images} {params.settings} --scores {output} > {log} 2>&1"

@@ -14,14 +14,14 @@ rule profile:
         f"{LOGS}/profile.log",
     benchmark:
         f"{BENCHMARKS}/profile.tsv"
-    params:
-        settings=options("network", "device", "seed", settings="profile"),
-        files=digests(NETWORK_FILES),
-        code=code("profile"),
     threads: exclusive
     resources:
         mem_mb=8000,
         runtime=60,
+    params:
+        settings=options("network", "device", "seed", settings="profile"),
+        files=digests(NETWORK_FILES),
+        code=code("profile"),
     shell:
         "{PYTHON} {SCRIPTS}/profile.py --space {input.space} --scores {input.scores} --weights {input.weights}"
         " --images {input.images} {params.settings} --profile {output} > {log} 2>&1"

@@ -87,7 +87,9 @@ rule report:
         runtime=30,
     params:
         results=RESULTS,
-        pages=digests(sorted((Path(workflow.basedir) / "hamp" / "report" / "page").iterdir())),
+        pages=digests(
+            sorted((Path(workflow.basedir) / "hamp" / "report" / "page").iterdir())
+        ),
         code=code("report"),
     shell:
         "{PYTHON} {SCRIPTS}/report.py --results {params.results} > {log} 2>&1"

@@ -21,9 +21,7 @@ def main() -> None:
     torch.set_num_threads(1)
     members, space = read(arguments.members, MEMBERS), read_space(arguments.space)
     model = load_network(arguments.network, arguments.weights, arguments.images)
-    finetuned = load_finetuned(
-        model, space, read_scores(arguments.scores), members, arguments.finetuned_weights
-    )
+    finetuned = load_finetuned(model, space, read_scores(arguments.scores), members, arguments.finetuned_weights)
     widths = {UNPRUNED: space.channels, **networks_of(members, space)}
     images = open_split(arguments.images, arguments.splits, "validation")
     write(export(unpruned_first(model, finetuned), widths, images, arguments.folder), arguments.output)

@@ -24,9 +24,7 @@ def main() -> None:
         write(predicted(members, space, profile, arguments.device.batch_size), arguments.output)
         return
     model = load_network(arguments.network, arguments.weights, arguments.images)
-    finetuned = load_finetuned(
-        model, space, read_scores(arguments.scores), members, arguments.finetuned_weights
-    )
+    finetuned = load_finetuned(model, space, read_scores(arguments.scores), members, arguments.finetuned_weights)
     table = measured(
         members,
         dict(finetuned),
