@@ -31,7 +31,7 @@ TABLE = [
     ({"search": {"offspring": 4}}, SEARCH, 1),
     ({"search": {"patience": 3}}, SEARCH, 1),
     ({"search": {"generations": 4}}, SEARCH, 3),
-    ({"finetune": {"epochs": 2}}, {"aggregate", *END} - {"aggregate"}, None),
+    ({"finetune": {"epochs": 2}}, END, None),
     ({"finetune": {"members": 3}}, {"aggregate", *END}, None),
     ({"profile": {"points": 3}}, MODEL - {"pretrain", "space", "scores", "initial"}, 0),
 ]

@@ -21,6 +21,9 @@ REPORT = {
 }
 
 
+PAGES = sorted((Path(workflow.basedir) / "hamp" / "report" / "page").iterdir())
+
+
 def every_generation(name, first=0):
     """A table of every generation of every search."""
     return expand(
@@ -87,9 +90,7 @@ rule report:
         runtime=30,
     params:
         results=RESULTS,
-        pages=digests(
-            sorted((Path(workflow.basedir) / "hamp" / "report" / "page").iterdir())
-        ),
+        pages=json.dumps([file_digest(page) for page in PAGES]),
         code=code("report"),
     shell:
         "{PYTHON} {SCRIPTS}/report.py --results {params.results} > {log} 2>&1"
