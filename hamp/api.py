@@ -28,8 +28,8 @@ from hamp.stages.initial import initial
 from hamp.stages.measure import measured, predicted
 from hamp.stages.pareto import aggregate
 from hamp.stages.pretrain import given, pretrain
+from hamp.stages.scores import scores as scores_of
 from hamp.stages.select import evaluated, select
-from hamp.stages.space import scores as scores_of
 from hamp.stages.space import space as space_of
 from hamp.stages.surrogate import local_search, surrogate
 from hamp.stages.vary import vary

@@ -3,15 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 from safetensors import safe_open
 from torch import nn
 
 from hamp.configuration.blocks import Network
 from hamp.models.build import build
 from hamp.models.weights import load_weights
-from hamp.pruning.importance import SCORES, scores_from_table
-from hamp.tables import read
 
 
 def load_network(network: Network, weights: Path, images: Path) -> nn.Module:
@@ -27,8 +24,3 @@ def facts(images: Path) -> tuple[int, tuple[int, int, int]]:
     with safe_open(str(images), "np") as file:
         _, channels, height, width = file.get_slice("images").get_shape()
         return len(json.loads(file.metadata()["classes"])), (channels, height, width)
-
-
-def read_scores(path: Path) -> list[np.ndarray]:
-    """The scores of the channels, one array (channels,) a group, that the `scores` stage wrote."""
-    return scores_from_table(read(path, SCORES))

@@ -29,8 +29,9 @@ def main() -> None:
 
     from hamp.data.images import open_split
     from hamp.stages.evaluate import evaluate
-    from hamp.stages.network import load_network, read_scores
+    from hamp.stages.network import load_network
     from hamp.stages.read import read_space
+    from hamp.stages.scores import read_scores
     from hamp.training.tasks import task
 
     torch.set_num_threads(arguments.threads)

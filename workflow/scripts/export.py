@@ -6,9 +6,12 @@ from hamp.candidates import UNPRUNED
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Network
 from hamp.data.images import open_split
-from hamp.stages.finalize import export, load_finetuned, networks_of, unpruned_first
-from hamp.stages.network import load_network, read_scores
+from hamp.stages.export import export
+from hamp.stages.finetuned import load_finetuned, unpruned_first
+from hamp.stages.network import load_network
 from hamp.stages.read import read_space
+from hamp.stages.scores import read_scores
+from hamp.stages.shards import networks_of
 from hamp.tables import MEMBERS, read, write
 
 

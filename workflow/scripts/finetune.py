@@ -9,9 +9,11 @@ from hamp.configuration.blocks import Augment, Finetune, Network
 from hamp.data.images import open_split
 from hamp.digest import file_digest
 from hamp.models.weights import save_tensors
-from hamp.stages.finalize import finetune, networks_of
-from hamp.stages.network import load_network, read_scores
+from hamp.stages.finetune import finetune
+from hamp.stages.network import load_network
 from hamp.stages.read import read_space
+from hamp.stages.scores import read_scores
+from hamp.stages.shards import networks_of
 from hamp.tables import MEMBERS, read, write
 from hamp.training.tasks import task
 

@@ -26,7 +26,8 @@ def main() -> None:
 
     # Only what is measured needs these.
     from hamp.pruning.slicing import prune
-    from hamp.stages.network import facts, load_network, read_scores
+    from hamp.stages.network import facts, load_network
+    from hamp.stages.scores import read_scores
 
     model, scores = (
         load_network(arguments.network, arguments.weights, arguments.images),

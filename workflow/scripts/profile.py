@@ -4,8 +4,9 @@ from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Network, Profile
 from hamp.hardware.profile import build
 from hamp.seeding import seed_of
-from hamp.stages.network import facts, load_network, read_scores
+from hamp.stages.network import facts, load_network
 from hamp.stages.read import read_space
+from hamp.stages.scores import read_scores
 from hamp.tables import write
 
 

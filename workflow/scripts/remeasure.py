@@ -2,10 +2,11 @@
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Measure, Network
-from hamp.stages.finalize import load_finetuned
+from hamp.stages.finetuned import load_finetuned
 from hamp.stages.measure import measured, predicted
-from hamp.stages.network import facts, load_network, read_scores
+from hamp.stages.network import facts, load_network
 from hamp.stages.read import read_space
+from hamp.stages.scores import read_scores
 from hamp.tables import MEMBERS, PROFILE, read, write
 
 

@@ -8,7 +8,7 @@ from hamp.data.images import open_split
 from hamp.pruning.importance import scores_to_table
 from hamp.stages.network import load_network
 from hamp.stages.read import read_space
-from hamp.stages.space import scores
+from hamp.stages.scores import scores
 from hamp.tables import write
 from hamp.training.tasks import task
 

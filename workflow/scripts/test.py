@@ -5,9 +5,11 @@ import torch
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Network
 from hamp.data.images import open_split
-from hamp.stages.finalize import load_finetuned, test, unpruned_first
-from hamp.stages.network import load_network, read_scores
+from hamp.stages.finetuned import load_finetuned, unpruned_first
+from hamp.stages.network import load_network
 from hamp.stages.read import read_space
+from hamp.stages.scores import read_scores
+from hamp.stages.test import test
 from hamp.tables import MEMBERS, read, write
 from hamp.training.tasks import task
 

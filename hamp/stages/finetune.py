@@ -1,0 +1,77 @@
+"""Stage `finetune`: the front's networks trained again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor, nn
+
+from hamp.configuration.blocks import Augment, Finetune
+from hamp.data.images import ImageSet
+from hamp.pruning.slicing import prune
+from hamp.pruning.space import Space
+from hamp.seeding import seed_of
+from hamp.tables import FINETUNED, build
+from hamp.training.evaluation import evaluate
+from hamp.training.loop import train
+from hamp.training.tasks import Task
+
+BATCH = 256
+
+
+def finetune(
+    networks: Mapping[str, np.ndarray],
+    model: nn.Module,
+    space: Space,
+    scores: list[np.ndarray],
+    train_images: ImageSet,
+    validation_images: ImageSet,
+    task: Task,
+    settings: Finetune,
+    augment: Augment,
+    *,
+    seed: int,
+    hardware: str,
+    checkpoints: Path | None = None,
+) -> tuple[dict[str, Tensor], pa.Table]:
+    """Weights of the fine-tuned networks, keyed `<candidate>/<name>`, and their validation errors (FINETUNED).
+
+    The error is that after the last epoch. The unpruned network teaches where `distillation` is positive.
+
+    Args:
+        networks: widths by candidate.
+        model: the unpruned network.
+        space: of the network.
+        scores: of the channels.
+        train_images: to train on.
+        validation_images: to judge on.
+        task: loss and error.
+        settings: of the fine-tuning.
+        augment: augmentation of the training images.
+        seed: of the run.
+        hardware: `cpu` or `cuda`.
+        checkpoints: folder where training networks keep what they need to go on if the job is killed.
+    """
+    weights: dict[str, Tensor] = {}
+    errors = []
+    for name, widths in networks.items():
+        network = prune(model, space, widths, scores)
+        train(
+            network,
+            train_images,
+            validation_images,
+            task,
+            settings,
+            augment,
+            seed_of(seed, "finetune", candidate=name),
+            name=name,
+            teacher=model,
+            distillation=settings.distillation,
+            temperature=settings.temperature,
+            hardware=hardware,
+            checkpoint=checkpoints / f"{name}.checkpoint" if checkpoints else None,
+        )
+        errors.append(evaluate(network, validation_images, task, BATCH, hardware=hardware))
+        weights |= {f"{name}/{key}": value.cpu() for key, value in network.state_dict().items()}
+    return weights, build(FINETUNED, {"candidate": list(networks), "error_validation": errors})
