@@ -38,7 +38,7 @@ def _spread(values: list[int], count: int) -> list[int]:
     """`count` of the values, evenly spread (all, where there are fewer)."""
     if count >= len(values):
         return values
-    return [values[round((len(values) - 1) * (rank + 1) / (count + 1))] for rank in range(count)]
+    return [values[(2 * rank + 1) * len(values) // (2 * count)] for rank in range(count)]
 
 
 def cells(columns: Iterable[Column], points: int, step: int) -> dict[Family, list[Layer]]:

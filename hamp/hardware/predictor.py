@@ -49,6 +49,10 @@ def predictor(profile: pa.Table, space: Space, measured: Sequence[pa.Table] = ()
         return lambda widths: roofline.latency_ms(device, space, widths)
     features = layer_latencies(profile, space)
     widths, ratios = observations(profile, measured)
+    if widths.shape[1] != space.groups:
+        raise UserError(
+            f"the profile is of a network with {widths.shape[1]} groups, the space has {space.groups}: profile again"
+        )
     baseline = baseline_of(profile)
     factors = fit(features(widths), ratios * baseline)
     return lambda queries: np.asarray(features(np.asarray(queries)) @ factors)

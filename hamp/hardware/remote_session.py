@@ -1,6 +1,6 @@
 """What runs on a remote device: time the ONNX files beside this package, and print the result as JSON.
 
-Started by `hamp.hardware.devices.remote` as `python -m hamp.hardware.remote_session PLAN.json`, with nothing but
+Started by `hamp.hardware.devices.remote` as module `hamp.hardware.remote_session PLAN.json`, with nothing but
 this file, `machine`, `timing`, `sessions` and the ONNX files there. It needs Python 3.8 and ONNX Runtime.
 """
 

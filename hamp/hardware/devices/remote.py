@@ -28,13 +28,13 @@ CODE = ("machine.py", "timing.py", "sessions.py", "remote_session.py")
 # Unpacks what comes on its standard input into a folder of its own and runs it there. A full disk is told as the
 # session tells what is wrong.
 RECEIVE = """
-import json, os, subprocess, sys, tarfile, tempfile
+import json, os, runpy, sys, tarfile, tempfile
 try:
     with tempfile.TemporaryDirectory(prefix="hamp-") as folder:
         tarfile.open(fileobj=sys.stdin.buffer, mode="r|").extractall(folder)
-        command = [sys.executable, "-m", "hamp.hardware.remote_session", os.path.join(folder, "plan.json")]
-        status = subprocess.run(command, cwd=folder).returncode
-    sys.exit(status if status >= 0 else 128 - status)
+        sys.path.insert(0, folder)
+        sys.argv[1:] = [os.path.join(folder, "plan.json")]
+        runpy.run_module("hamp.hardware.remote_session", run_name="__main__", alter_sys=True)
 except OSError as error:
     json.dump({"error": "%s (%s)" % (error.strerror, error.filename or tempfile.gettempdir())}, sys.stdout)
 """

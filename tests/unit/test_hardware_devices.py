@@ -1,0 +1,147 @@
+"""Devices in this process: what is run, what is refused."""
+
+import ctypes.util
+
+import numpy as np
+import pytest
+import torch
+from hardware_networks import SHAPE, chain, space_of
+from torch import nn
+
+from hamp import tables
+from hamp.configuration.blocks import Device, Measure, Profile
+from hamp.errors import UserError
+from hamp.hardware import fingerprint, onnx_files, predictor, sessions
+from hamp.hardware.devices import available, load, pytorch
+from hamp.hardware.layers import ELEMENTWISE, Family, Layer
+from hamp.hardware.profile import build, random_networks, time_networks, validate
+from hamp.pruning import score
+
+onnx_only = pytest.importorskip("onnxruntime")
+LAYERS = [
+    (Layer(Family("conv", (3, 3), (2, 2), (1, 1), (1, 1), size=(9, 9), output_size=(5, 5)), 5, 7), (7, 5, 5)),
+    (Layer(Family("conv", (3, 3), (1, 1), (2, 2), (2, 2), (1, 1), (8, 8), (8, 8)), 6, 6), (6, 8, 8)),
+    (Layer(Family("conv", (1, 1), (1, 1), (0, 0), (1, 1), (2, 4), (8, 8), (8, 8)), 6, 12), (12, 8, 8)),
+    (Layer(Family("conv_transpose", (3, 3), (2, 2), (1, 1), (1, 1), size=(4, 4), output_size=(8, 8)), 3, 5), (5, 8, 8)),
+    (Layer(Family("conv", (3,), (1,), (1,), (1,), size=(8,), output_size=(8,)), 3, 5), (5, 8)),
+    (Layer(Family("linear"), 6, 3), (3,)),
+    (Layer(Family("linear", positions=4), 6, 3), (4, 3)),
+    (Layer(ELEMENTWISE, 10, 10), (10,)),
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: getattr(value, "family", value) and None)
+def test_a_single_layer_has_the_shape_that_it_has_in_a_network(layer, shape):
+    inputs = torch.zeros(2, *layer.shape)
+    assert pytorch.module(layer)(inputs).shape == (2, *shape)
+    session = onnx_only.InferenceSession(onnx_files.layer(layer, 2), providers=["CPUExecutionProvider"])
+    assert session.run(None, {"input": inputs.numpy()})[0].shape == (2, *shape)
+    assert len(onnx_files.layer(Layer(Family("linear"), 10_000, 10_000), 1)) < 1000
+
+
+def test_folding_changes_no_output_and_leaves_no_batchnorm():
+    model, images = chain(), torch.rand(4, *SHAPE)
+    folded = pytorch.fold_batchnorm(model, images)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert torch.allclose(folded(images), model(images), atol=1e-5)
+
+
+class TwoReaders(nn.Module):
+    """A convolution whose output BatchNorm and the sum both take; and a BatchNorm used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) + y
+
+
+def test_folding_leaves_alone_what_it_would_change():
+    model, images = TwoReaders().eval(), torch.rand(2, 3, 4, 4)
+    nn.init.constant_(model.norm.running_mean, 3.0)
+    folded = pytorch.fold_batchnorm(model, images)
+    assert torch.allclose(folded(images), model(images))
+    assert isinstance(folded.norm, nn.BatchNorm2d)
+
+
+def test_the_onnx_file_computes_what_the_network_does():
+    model, images = chain(), torch.rand(2, *SHAPE)
+    session = onnx_only.InferenceSession(onnx_files.network(model, SHAPE, 2), providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+    assert np.allclose(outputs, model(images).detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
+def test_a_run_is_one_inference_and_changes_nothing(runtime):
+    model = chain()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    run = load(Device(runtime=runtime)).prepare(model, SHAPE, Device(runtime=runtime, batch_size=2))
+    assert run() is None
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
+def test_profile_measure_and_validate(runtime):
+    """From one end to the other on a small network; how good the prediction is, the benchmarks say."""
+    model = chain()
+    space = space_of(model)
+    scores = score(model, space, "l1")
+    device = Device(runtime=runtime, batch_size=1)
+    profile = build(model, space, SHAPE, device, Profile(points=4, networks=4, rounds=3, seconds=3.0), scores, 0)
+    assert profile.schema.equals(tables.PROFILE)
+    assert fingerprint.of(profile)["runtime"] == runtime
+    assert min(profile["latency_ms"].to_pylist()) > 0
+    networks = [row["name"] for row in profile.to_pylist() if row["kind"] == "network"]
+    assert networks[0] == "unpruned"
+    assert len(networks) == 5
+    widths = random_networks(space, 3, np.random.default_rng(0))
+    latency = time_networks(model, space, SHAPE, widths, device, Measure(rounds=3), scores, 0)
+    assert latency.num_rows == 4
+    assert (predictor.predict(profile, space, widths) > 0).all()
+    figures = validate(model, space, SHAPE, device, Measure(rounds=3), scores, 0, profile, 5)
+    assert figures["way"].to_pylist() == ["predictor", "sum of layers", "macs"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"data_type": "float16"}, "'float16' is for CUDA"),
+        ({"cuda_graphs": True}, "cuda_graphs.*'cpu'"),
+        ({"runtime": "onnxruntime", "data_type": "bfloat16"}, "'bfloat16'"),
+        ({"runtime": "onnxruntime", "cuda_graphs": True}, "cuda_graphs"),
+        ({"runtime": "remote"}, "device.host is needed"),
+        ({"runtime": "remote", "host": "x", "ssh": ["no-such-program"]}, "no program 'no-such-program'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(changed, words):
+    with pytest.raises(UserError, match=words):
+        available(Device(**changed))
+
+
+@pytest.mark.skipif(ctypes.util.find_library("cuda") is not None, reason="there is a CUDA driver here")
+def test_cuda_is_refused_where_there_is_none():
+    with pytest.raises(UserError, match=r"device.hardware is 'cuda'"):
+        available(Device(hardware="cuda"))
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnx_only.get_available_providers(), reason="ONNX Runtime has CUDA here")
+def test_a_missing_execution_provider_is_refused():
+    with pytest.raises(UserError, match="CPUExecutionProvider"):
+        available(Device(runtime="onnxruntime", provider="cuda"))
+    with pytest.raises(RuntimeError, match="CPUExecutionProvider"):
+        sessions.runner(b"", "cuda", 1)
+
+
+def test_devices_that_are_here_are_available():
+    for runtime in ("pytorch", "onnxruntime"):
+        available(Device(runtime=runtime))

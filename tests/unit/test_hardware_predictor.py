@@ -1,0 +1,182 @@
+"""The predictor, from profiles whose truth is known."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hardware_networks import chain, space_of
+from torch import nn
+
+from hamp import tables
+from hamp.candidates import name_of
+from hamp.configuration.blocks import Device
+from hamp.errors import UserError
+from hamp.hardware import fingerprint, grid, layers, predictor, validation
+from hamp.hardware.profile import random_networks
+
+FACTS = {"processor": "imagined"}
+STEP = 16
+
+
+@pytest.fixture(scope="module")
+def space():
+    return space_of(chain())
+
+
+def cell_latency(cell):
+    """A device on which whole vectors count, and a partial one costs more: latency falls at multiples of 16."""
+    vectors = -(-cell.out_channels // STEP) * (1.0 if cell.out_channels % STEP == 0 else 1.3)
+    return 0.02 * vectors * (1 + 0.05 * cell.in_channels)
+
+
+def true_latency(space, widths, factors):
+    """Each layer's latency times a factor of its own, and a constant."""
+    found, _ = layers.columns(space, widths)
+    total = np.full(len(widths), 0.1)
+    for column, factor in zip(found, factors, strict=True):
+        pairs = zip(column.in_channels, column.out_channels, strict=True)
+        total += [factor * cell_latency(layers.Layer(column.family, int(i), int(o))) for i, o in pairs]
+    return total
+
+
+def networks_table(space, widths, factors):
+    full = np.asarray(space.channels)[None, :]
+    baseline = true_latency(space, full, factors)[0]
+    every = np.concatenate([full, widths])
+    rows = {
+        "kind": ["network"] * len(every),
+        "name": [name_of(row) for row in every],
+        "in_channels": [0] * len(every),
+        "out_channels": [0] * len(every),
+        "widths": every,
+        "latency_ms": true_latency(space, every, factors),
+        "latency_iqr_ms": [0.0] * len(every),
+        "baseline_latency_ms": [baseline] * len(every),
+    }
+    return tables.build(tables.PROFILE, rows)
+
+
+def profile_of(space, widths, factors):
+    """A profile as measuring without noise would make it."""
+    low = np.array([predictor.allowed_widths(space, group)[0] for group in range(space.groups)])
+    found, _ = layers.columns(space, np.stack([low, space.channels]).astype(np.int32))
+    cells = [cell for family in grid.cells(found, 40, STEP).values() for cell in family]
+    cells += [layers.Layer(layers.ELEMENTWISE, size, size) for size in (10, 20)]
+    elementwise = layers.ELEMENTWISE
+    rows = {
+        "kind": ["layer"] * len(cells),
+        "name": [cell.family.signature for cell in cells],
+        "in_channels": [cell.in_channels for cell in cells],
+        "out_channels": [cell.out_channels for cell in cells],
+        "widths": [[]] * len(cells),
+        "latency_ms": [0.001 if cell.family == elementwise else cell_latency(cell) for cell in cells],
+        "latency_iqr_ms": [0.0] * len(cells),
+        "baseline_latency_ms": [0.0] * len(cells),
+    }
+    table = pa.concat_tables([tables.build(tables.PROFILE, rows), networks_table(space, widths, factors)])
+    device = Device(batch_size=1).model_dump_json()
+    table = table.replace_schema_metadata({predictor.DEVICE: device, predictor.STEP: str(STEP)})
+    return fingerprint.attach(table, FACTS)
+
+
+def error(profile, space, widths, factors, measured=()):
+    predicted = predictor.predict(profile, space, widths, measured)
+    return float(np.abs(predicted / true_latency(space, widths, factors) - 1).max())
+
+
+def test_a_common_factor_and_a_constant_are_found_exactly(space):
+    rng = np.random.default_rng(0)
+    factors = np.full(4, 1.3)
+    profile = profile_of(space, random_networks(space, 6, rng), factors)
+    assert error(profile, space, random_networks(space, 50, rng), factors) < 1e-6
+
+
+def test_measured_candidates_sharpen_the_prediction(space):
+    rng = np.random.default_rng(1)
+    factors = np.array([0.5, 2.0, 1.0, 1.5])
+    profile = profile_of(space, random_networks(space, 4, rng), factors)
+    held_out = random_networks(space, 50, rng)
+    measured = fingerprint.attach(networks_table(space, random_networks(space, 40, rng), factors), FACTS)
+    before, after = (error(profile, space, held_out, factors, tables_) for tables_ in ((), [measured]))
+    assert after < 0.5 * before
+    assert after < 0.02
+
+
+def test_measured_candidates_of_another_device_are_refused(space):
+    rng = np.random.default_rng(2)
+    widths = random_networks(space, 4, rng)
+    profile = profile_of(space, widths, np.ones(4))
+    other = fingerprint.attach(networks_table(space, widths, np.ones(4)), {"processor": "another"})
+    with pytest.raises(UserError, match="processor: imagined / another"):
+        predictor.predict(profile, space, widths, [other])
+
+
+def test_a_profile_of_another_network_is_refused(space):
+    rng = np.random.default_rng(3)
+    profile = profile_of(space, random_networks(space, 4, rng), np.ones(4))
+    fewer = space_of(nn.Sequential(nn.Conv2d(3, 8, 5), nn.ReLU(), nn.Conv2d(8, 4, 5)).eval())
+    with pytest.raises(UserError, match=r"2 groups, the space has 1.*profile again"):
+        predictor.predict(profile, fewer, fewer.channels[None, :])
+    wider = space_of(
+        nn.Sequential(nn.Conv2d(3, 20, 5), nn.ReLU(), nn.Conv2d(20, 36, 5), nn.Conv2d(36, 4, 5, padding=2)).eval()
+    )
+    with pytest.raises(UserError, match=r"conv 5x5.*profile again"):
+        predictor.predict(profile, wider, wider.channels[None, :])
+
+
+def test_efficient_widths_leave_out_those_that_a_wider_width_beats(space):
+    rng = np.random.default_rng(4)
+    profile = profile_of(space, random_networks(space, 6, rng), np.ones(4))
+    found = predictor.efficient_widths(profile, space)
+    latency = predictor.predictor(profile, space)
+    for group, efficient in enumerate(found):
+        allowed = predictor.allowed_widths(space, group)
+        assert allowed[-1] in efficient
+        widths = np.repeat(space.channels[None, :], len(allowed), axis=0)
+        widths[:, group] = allowed
+        times = latency(widths)
+        beaten = [any(times[j] <= times[i] for j in range(i + 1, len(allowed))) for i in range(len(allowed))]
+        assert efficient.tolist() == [width for width, lost in zip(allowed, beaten, strict=True) if not lost]
+    wide = next(efficient for efficient, channels in zip(found, space.channels, strict=True) if channels == 36)
+    assert 32 in wide
+    assert 31 not in wide
+
+
+def test_random_networks_are_allowed_and_of_all_sizes(space):
+    widths = random_networks(space, 40, np.random.default_rng(5))
+    assert np.array_equal(space.validate(widths), widths)
+    share = (widths / space.channels).mean(axis=1)
+    assert share.min() < 0.3
+    assert share.max() > 0.8
+
+
+def test_figures_by_hand():
+    found = validation.figures(np.array([1.0, 1.05, 0.95, 2.4]), np.array([1.0, 1.0, 1.0, 2.0]))
+    assert found["rmspe"] == pytest.approx(np.sqrt(0.045 / 4))
+    assert found["bias"] == pytest.approx(0.2 / 4)
+    assert found["within_10_percent"] == 0.75
+
+
+def test_validation_puts_the_predictor_beside_sum_and_macs(space):
+    rng = np.random.default_rng(6)
+    factors = np.array([0.5, 2.0, 1.0, 1.5])
+    profile = profile_of(space, random_networks(space, 30, rng), factors)
+    widths = random_networks(space, 30, rng)
+    timed = fingerprint.attach(networks_table(space, widths, factors).slice(1), FACTS)
+    rows = {row["way"]: row for row in validation.validate(profile, space, widths, timed).to_pylist()}
+    assert rows["predictor"]["rmspe"] < rows["sum of layers"]["rmspe"] < rows["macs"]["rmspe"]
+    assert rows["predictor"]["within_10_percent"] == 1.0
+    assert rows["predictor"]["networks"] == 30
+
+
+def test_predicting_imports_no_torch_and_no_scikit_learn():
+    code = (
+        "import sys, hamp.hardware.profile, hamp.hardware.measuring, hamp.hardware.devices as devices\n"
+        "from hamp.configuration.blocks import Device\n"
+        "devices.available(Device())\n"
+        "heavy = {'torch', 'sklearn', 'scipy', 'onnxruntime'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
