@@ -55,11 +55,10 @@ def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, branches: l
     inside = {v: n for n, branch in enumerate(branches) for v in (*branch.dropped, *branch.constant)}
     removed = {path: n for n, branch in enumerate(branches) for path in branch.removed}
     layers = tuple(spec for op in ops if (spec := _layer(op, axes, inside)) is not None)
-    used = {t.name for op in ops for t in p.tensor_inputs(op) if isinstance(t, Param)}
     tensors = []
     for name, parameter in model.named_parameters():
         branch = removed.get(name.rpartition(".")[0], -1)
-        tensors.append(_parameter(name, parameter, axes, branch, name in used))
+        tensors.append(_parameter(name, parameter, axes, branch, name in p.used))
     buffers = _buffers(p, ops, axes, inside)
     moved = _moved(p, ops, axes, inside)
     units = np.zeros((len(grouping.groups), len(axes.rows)), dtype=np.int64)

@@ -69,10 +69,13 @@ def discover(
         for training in (False, True):
             try:
                 recorded = trace(model, example_input, training=training, deadline=deadline, time_limit=time_limit)
-            except UserError:
+            except UserError as error:
+                unseen = [n for n, _ in model.named_parameters() if training and n not in propagations[0].used]
                 if not training or time.monotonic() > deadline:
                     raise
-                continue  # a network that trains on other inputs (targets) is pruned for evaluation
+                if unseen:
+                    raise UserError(f"{error}; that is needed, since evaluation doesn't use {unseen[0]}") from error
+                continue  # it trains on other inputs (with targets, say), but on the same layers
             propagations.append(Propagation(recorded, atlas, shapes))
             propagations[-1].run()
             if time.monotonic() > deadline:

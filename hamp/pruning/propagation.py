@@ -21,6 +21,7 @@ class Propagation:
         self.trace, self.atlas, self.param_shapes = trace, atlas, param_shapes
         self.values: dict[int, Channels] = {}
         self.reasons: dict[int, str] = {}
+        self.used = {t.name for op in trace.root.ops() for t in self.tensor_inputs(op) if isinstance(t, Param)}
         self.fixed_params: dict[str, str] = {}
         # value -> (source value, index): its channels are the source's at `index`, all else is equal
         self.gathers: dict[int, tuple[int, np.ndarray]] = {}
