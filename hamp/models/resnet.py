@@ -64,12 +64,20 @@ class SmallResNet(nn.Module):
     """Stages of basic blocks; each after the first halves the resolution."""
 
     def __init__(
-        self, classes: int, channels: int, blocks: Sequence[int], widths: Sequence[int], shortcut: Shortcut
+        self,
+        classes: int,
+        channels: int,
+        blocks: Sequence[int],
+        widths: Sequence[int],
+        shortcut: Shortcut,
+        *,
+        stem: int,
+        stem_stride: int = 1,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
-        before = widths[0]
+        self.conv1 = nn.Conv2d(channels, stem, 3, stem_stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        before = stem
         for stage, (count, width) in enumerate(zip(blocks, widths, strict=True)):
             strides = [1 if stage == 0 else 2] + [1] * (count - 1)
             layers = [
@@ -94,11 +102,14 @@ class SmallResNet(nn.Module):
 
 def cifar_resnet(depth: int, classes: int, channels: int) -> SmallResNet:
     """ResNet-`depth` for CIFAR: (depth - 2) / 6 blocks of 16, 32 and 64 channels a stage."""
-    return SmallResNet(classes, channels, [(depth - 2) // 6] * 3, (16, 32, 64), zero_padding)
+    return SmallResNet(classes, channels, [(depth - 2) // 6] * 3, (16, 32, 64), zero_padding, stem=16)
 
 
 def resnet_small(
-    classes: int, channels: int, blocks: Sequence[int] = (1, 2, 2), widths: Sequence[int] = (16, 32, 64)
+    classes: int, channels: int, blocks: Sequence[int] = (2, 2, 2), widths: Sequence[int] = (32, 64, 128)
 ) -> SmallResNet:
-    """A residual network that trains in seconds, with projections as shortcuts."""
-    return SmallResNet(classes, channels, blocks, widths, projection)
+    """A residual network that trains in seconds, for images of little detail.
+
+    Its first convolution is small and halves the resolution, so that nearly all of its work can be pruned.
+    """
+    return SmallResNet(classes, channels, blocks, widths, projection, stem=16, stem_stride=2)
