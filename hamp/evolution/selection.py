@@ -180,7 +180,7 @@ class Gain:
 
 def _contribution(U: Array) -> Array:
     """Return the share of the value of all columns together that is lost without each of them."""
-    scenarios, members = U.shape
+    _scenarios, members = U.shape
     if members == 1:
         return np.ones(1)
     order = np.argpartition(-U, 1, axis=1)[:, :2]

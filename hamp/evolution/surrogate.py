@@ -6,7 +6,7 @@ compares. What was chosen crosses to the next stage as rows of a table (:meth:`S
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 

@@ -46,7 +46,9 @@ def copy_modules(
         for name in ("_parameters", "_buffers"):
             table[name] = {k: v if v is None else map_tensor(prefix + k, v) for k, v in source[name].items()}
         children = source["_modules"].items()
-        table["_modules"] = {k: None if v is None else visit(prefix + k, v) for k, v in children if prefix + k not in skip}
+        table["_modules"] = {
+            k: None if v is None else visit(prefix + k, v) for k, v in children if prefix + k not in skip
+        }
         for name, value in source.items():
             kind = type(value)
             if kind in _SHARED:

@@ -209,4 +209,4 @@ def _apply(op: Op, grid: torch.Tensor, p: Propagation) -> list[torch.Tensor]:
     if short_name(op.name) in ("view", "view_as"):  # `expand` made strides that `view` may refuse
         grid = grid.contiguous()
     args = (grid, *(pytree.tree_map(real, a) for a in op.args[1:]))
-    return [t for t in pytree.tree_leaves(function(op.name)(*args, **pytree.tree_map(real, op.kwargs)))]
+    return list(pytree.tree_leaves(function(op.name)(*args, **pytree.tree_map(real, op.kwargs))))

@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 from hamp.pruning.branches import Branch
 from hamp.pruning.channels import Channels
 from hamp.pruning.grouping import Units
-from hamp.pruning.program import Count, GATHER, CALL, encode, function
+from hamp.pruning.program import CALL, GATHER, Count, encode, function
 from hamp.pruning.propagation import Propagation
 from hamp.pruning.rules import RULES, argument, movement, padding, short_name
 from hamp.pruning.trace import Call, Const, Op, Param, Ref
@@ -237,7 +237,7 @@ class _Body:
             return
         self.rigid = True
         name = short_name(op.name)
-        x = op.args[0]
+        op.args[0]
         refs = _refs(op.output)
         if name in ("layer_norm", "group_norm") or name.startswith("conv"):
             return self._resized(op, dead)

@@ -115,7 +115,9 @@ def _select(tensor: Tensor, chosen: list[tuple[int, Tensor]]) -> Tensor:
         shape = list(tensor.shape)
         shape[0], shape[dim] = len(rows), len(columns)
         out = tensor.new_empty(shape)
-        for some, into in zip(*(t.split(max(1, _CACHE * tensor.shape[0] // tensor.numel())) for t in (rows, out)), strict=True):
+        for some, into in zip(
+            *(t.split(max(1, _CACHE * tensor.shape[0] // tensor.numel())) for t in (rows, out)), strict=True
+        ):
             torch.index_select(tensor.index_select(0, some), dim, columns, out=into)
         return out
     for dim, index in chosen:
@@ -133,7 +135,10 @@ def _replacements(
         return removed, replace
     for path, recorded in space.programs["modules"].items():
         if recorded["always"] or gone.intersection(recorded["branches"]):
-            steps = {mode: concrete_steps(recorded[mode], space.program_axes, kept, gone) for mode in ("evaluation", "training")}
+            steps = {
+                mode: concrete_steps(recorded[mode], space.program_axes, kept, gone)
+                for mode in ("evaluation", "training")
+            }
             replace[path] = lambda old, new, steps=steps: Program(new, type(old).__name__, steps)
     for number in gone:
         branch = space.programs["branches"][number]
