@@ -284,7 +284,7 @@ class _Body:
             missing = self.p.ndim(x) - sum(i is not None and i is not Ellipsis for i in index)
             index[at : at + 1] = [slice(None)] * missing
         seen = -1
-        for entry in index:
+        for n, entry in enumerate(index):  # noqa: B007 (n is used after the loop)
             seen += entry is not None
             if seen == source.dims[0] and isinstance(entry, slice):
                 break

@@ -50,7 +50,8 @@ def task(spec: str) -> Task:
         if loss.dim() or errors.shape != targets.shape[:1]:
             raise UserError(
                 f"task: '{spec}' gave a loss of shape {tuple(loss.shape)} and errors of shape "
-                f"{tuple(errors.shape)} for {len(targets)} images; there must be one loss, and an error an image"
+                f"{tuple(errors.shape)} for {len(targets)} images; the loss must be a scalar, "
+                "and the errors one an image"
             )
         return loss, errors
 
