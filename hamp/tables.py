@@ -231,8 +231,8 @@ def empty(schema: pa.Schema) -> pa.Table:
 
 def write(table: pa.Table, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
     """Write `table`, whole or not at all; `metadata` is added to the file's own."""
-    if metadata:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **metadata})
+    # None, not an empty mapping, which would be written down.
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})} or None)
     with atomic(path) as temporary:
         pq.write_table(table.combine_chunks(), temporary, compression="zstd", store_schema=True)
 
