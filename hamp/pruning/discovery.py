@@ -19,7 +19,7 @@ from hamp.pruning.propagation import Propagation
 from hamp.pruning.recording import Recorder, Unrecordable
 from hamp.pruning.rules import argument, is_layer, short_name
 from hamp.pruning.space import Frozen, Space, layers_of
-from hamp.pruning.trace import Param, trace
+from hamp.pruning.trace import Param, mark_batch, trace
 
 
 def discover(
@@ -84,13 +84,29 @@ def discover(
     producers = _producers(atlas, propagations)
     _keep(atlas, inference, producers, exclude, keep_first, keep_classifier)
     grouping = group_channels(atlas, propagations, producers)
+
+    def mark() -> str:
+        for p, training in zip(propagations, (False, True), strict=False):
+            if not p.trace.sizes:
+                larger = trace(
+                    model, example_input, training=training, deadline=deadline, time_limit=time_limit, batch=3
+                )
+                try:
+                    mark_batch(p.trace, larger)
+                except ValueError as error:
+                    return str(error)
+        return ""
+
     while True:  # what cannot be done at other widths is pinned, until all can
         grouping = _drop_rigid(atlas, propagations, producers, grouping, minimum_fraction, channel_multiple)
         branches = find_branches(model, propagations, grouping.units) if branch_removal else []
         try:
-            programs = Recorder(model, propagations, grouping.units, branches).record()
+            programs = Recorder(model, propagations, grouping.units, branches, mark).record()
             break
         except Unrecordable as error:
+            if error.op is None:
+                branch_removal = False
+                continue
             for p in propagations:
                 for tensor in (*p.tensor_inputs(error.op), *pytree.tree_leaves(error.op.output)):
                     p.freeze_tensor(

@@ -5,6 +5,7 @@ the module of a pruned network runs the operations that were recorded when the s
 that the kept channels ask for. Its submodules, parameters and their names stay as they are.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,13 +17,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from hamp.errors import UserError
-from hamp.pruning.trace import Param, Ref
+from hamp.pruning.trace import Batch, Param, Ref
 
 GATHER, CALL = "gather", "call"
 
 
 @cache
-def function(name: str) -> Any:
+def function(name: str) -> Callable[..., Any]:
     """The function that torch calls `name` (see `torch.overrides.resolve_name`).
 
     Only functions of tensors are known, so a stored program can compute but not load or run anything else.
@@ -32,11 +33,13 @@ def function(name: str) -> Any:
         "torch": torch._C._VariableFunctions,
         "torch.Tensor": Tensor,
         "torch.nn.functional": nn.functional,
+        "torch.functional": torch.functional if last in torch.functional.__all__ else None,
     }.get(home)
     found = getattr(owner, last, None) if owner is not None else None
-    if found is None:
+    found = getattr(found, "__get__", None) if name.endswith(".__get__") else found
+    if not callable(found):
         raise UserError(f"`{name}` is not a function of tensors that this version of torch knows")
-    return found.__get__ if name.endswith(".__get__") else found
+    return found
 
 
 class Program(nn.Module):
@@ -62,6 +65,8 @@ class Program(nn.Module):
         leaves = pytree.tree_leaves((args, kwargs))
         values: dict[int, Any] = {ref.value: x for ref, x in zip(program["inputs"], leaves, strict=True) if ref}
         device = next((x.device for x in leaves if isinstance(x, Tensor)), None)
+        at, rows_per_image = program["batch"]
+        images = leaves[at].shape[0] // rows_per_image
 
         def fill(x: Any) -> Any:
             if isinstance(x, Ref):
@@ -75,6 +80,8 @@ class Program(nn.Module):
                 return type(x)((k, fill(v)) for k, v in x.items())
             if isinstance(x, slice):
                 return slice(fill(x.start), fill(x.stop), fill(x.step))
+            if isinstance(x, Batch):
+                return x.per_image * images
             return device if isinstance(x, torch.device) else x
 
         for kind, target, step_args, step_kwargs, output in program["steps"]:
@@ -140,6 +147,8 @@ def encode(x: Any) -> Any:
         return {"ref": x.value}
     if isinstance(x, Param):
         return {"param": x.name}
+    if isinstance(x, Batch):
+        return {"batch": x.per_image}
     if isinstance(x, Count):
         return {"count": x.axis, "per": x.per}
     if isinstance(x, slice):
@@ -176,6 +185,8 @@ def decode(x: Any, counts: list[int]) -> Any:
         return Ref(x["ref"])
     if "param" in x:
         return Param(x["param"])
+    if "batch" in x:
+        return Batch(x["batch"])
     if "count" in x:
         return counts[x["count"]] // x["per"]
     if "slice" in x:
@@ -211,6 +222,7 @@ def concrete_steps(
         steps.append((step["kind"], target, args, decode(step["kwargs"], counts), decode(step["output"], counts)))
     return {
         "inputs": decode(recorded["inputs"], counts),
+        "batch": recorded["batch"],
         "output": decode(recorded["output"], counts),
         "steps": steps,
     }

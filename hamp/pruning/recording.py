@@ -1,5 +1,6 @@
 """Which modules of a network need a recorded program, and the program of each."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hamp.pruning.grouping import Units
 from hamp.pruning.program import CALL, GATHER, Count, encode, function
 from hamp.pruning.propagation import Propagation
 from hamp.pruning.rules import RULES, argument, movement, padding, short_name
-from hamp.pruning.trace import Call, Const, Op, Param, Ref
+from hamp.pruning.trace import Batch, Call, Const, Op, Param, Ref
 
 
 class Unrecordable(Exception):
@@ -29,11 +30,21 @@ class _OutOfScope(Exception):
 
 
 class Recorder:
-    """Builds the programs of one network;"""
+    """Builds the programs of one network.
 
-    def __init__(self, model: nn.Module, propagations: list[Propagation], units: Units, branches: list[Branch]):
+    mark: puts Batch into the traces (see `trace.mark_batch`), or says why that's impossible; called if needed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        propagations: list[Propagation],
+        units: Units,
+        branches: list[Branch],
+        mark: Callable[[], str],
+    ):
         self.model, self.propagations, self.units, self.branches = model, propagations, units, branches
-        self.modules = dict(model.named_modules())
+        self.mark, self.modules = mark, dict(model.named_modules())
         self.axes: list[NDArray[np.int64]] = []
         self._known: dict[bytes, int] = {}
 
@@ -58,6 +69,9 @@ class Recorder:
         wanted = {
             path for p, by_path in zip(self.propagations, calls, strict=True) for path in self._wanted(p, by_path)
         }
+        if wanted and (problem := self.mark()):
+            rigid = (op for p in self.propagations for op in p.trace.root.ops() if self.rigid(p, op))
+            raise Unrecordable(next(rigid, None), problem)
         inlined: set[str] = set()
         while True:
             repeated = {path for path in wanted - inlined if any(len(c.get(path, ())) > 1 for c in calls)}
@@ -201,10 +215,21 @@ class _Body:
         self._check(self.call.output)
         return {
             "inputs": self._encode(inputs, None),
+            "batch": self._batch(inputs),
             "output": self._encode(self.call.output, None),
             "steps": self.steps,
             "rigid": self.rigid,
         }
+
+    def _batch(self, inputs: list[Ref | None]) -> list[int]:
+        """An input that has the batch in its first dimension, and how many rows of it are one image."""
+        for number, ref in enumerate(inputs):
+            sizes = self.p.trace.sizes[ref.value] if ref is not None else ()
+            if sizes and isinstance(sizes[0], Batch):
+                return [number, sizes[0].per_image]
+        if self.path == "":
+            raise Unrecordable(self.op, "has an input without a batch")
+        raise _OutOfScope
 
     def _items(self, body: list[Op | Call]) -> None:
         for item in body:
@@ -302,16 +327,13 @@ class _Body:
         x = op.args[0]
         self._single(x, op)
         out = self._single(op.output, op)
-        before, sizes = self.p.shape(x), list(self.p.shape(op.output))
-        batch = sizes[0] % self.p.trace.batch == 0 and before[0] == self.p.trace.batch
+        before, sizes = self.p.shape(x), list(self.p.trace.sizes[op.output.value])
         sizes[out.dims[0]] = Count(self.r.axis(out.atoms))
         if name == "expand":
             shift = len(sizes) - len(before)
             for d, size in enumerate(before):
                 if size == self.p.shape(op.output)[d + shift]:
                     sizes[d + shift] = -1
-        elif batch and out.dims[0] != 0:
-            sizes[0] = -1
         target = "torch.Tensor.expand" if name == "expand" else "torch.reshape"
         self._step("function", target, (x, sizes), {}, op.output, op, dead)
 

@@ -43,6 +43,13 @@ class Const:
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A number that grows with the batch: `per_image` times its size."""
+
+    per_image: int
+
+
 @dataclass(eq=False)
 class Op:
     """One call of a torch function; tensors in `args`, `kwargs` and `output` are Ref, Param or Const."""
@@ -80,12 +87,16 @@ class Call:
 
 @dataclass(eq=False)
 class Trace:
-    """`root` is the call of the whole network; value `v` has shape `shapes[v]` and memory `storages[v]`."""
+    """`root` is the call of the whole network; value `v` has shape `shapes[v]` and memory `storages[v]`.
+
+    `sizes` are the shapes with Batch in them, see `mark_batch`.
+    """
 
     root: Call
     shapes: list[tuple[int, ...]]
     storages: list[int]
     batch: int
+    sizes: list[tuple] = field(default_factory=list)
 
 
 class _Recorder(TorchFunctionMode):
@@ -142,12 +153,51 @@ class _Recorder(TorchFunctionMode):
         return result
 
 
-def trace(model: nn.Module, example_input: Tensor, *, training: bool, deadline: float, time_limit: float) -> Trace:
-    """Run `model` on a batch of two like `example_input` (N, ...) and record what it does.
+def mark_batch(trace: Trace, larger: Trace) -> None:
+    """Put Batch in place of the numbers in `trace` that differ from those on a larger batch.
+
+    Raises ValueError where the network does not do the same on both.
+    """
+
+    def compare(a: Any, b: Any) -> Any:
+        if type(a) is int and type(b) is int and a != b:
+            per_image, rest = divmod(b - a, larger.batch - trace.batch)
+            if rest or per_image * trace.batch != a:
+                raise ValueError("has a number that is no multiple of the batch")
+            return Batch(per_image)
+        if isinstance(a, slice):
+            return slice(*(compare(getattr(a, f), getattr(b, f)) for f in ("start", "stop", "step")))
+        if isinstance(a, (tuple, list)):
+            items = [compare(x, y) for x, y in zip(a, b, strict=True)]
+            return items if isinstance(a, list) else tuple(items)
+        if isinstance(a, dict):
+            return {k: compare(v, b[k]) for k, v in a.items()}
+        return a
+
+    def visit(ours: Call, theirs: Call) -> None:
+        if [_name(item) for item in ours.body] != [_name(item) for item in theirs.body]:
+            raise ValueError("does other things on other batches")
+        for item, other in ((ours, theirs), *zip(ours.body, theirs.body, strict=True)):
+            item.args, item.kwargs = compare(item.args, other.args), compare(item.kwargs, other.kwargs)
+            if isinstance(item, Call) and item is not ours:
+                visit(item, other)
+
+    visit(trace.root, larger.root)
+    trace.sizes = [compare(a, b) for a, b in zip(trace.shapes, larger.shapes, strict=True)]
+
+
+def _name(item: Op | Call) -> str:
+    return item.name if isinstance(item, Op) else f"call of {item.module}"
+
+
+def trace(
+    model: nn.Module, example_input: Tensor, *, training: bool, deadline: float, time_limit: float, batch: int = 2
+) -> Trace:
+    """Run `model` on a batch like `example_input` (N, ...) and record what it does.
 
     Raises UserError with the network's own message where it cannot run.
     """
-    shape = (2, *example_input.shape[1:])
+    shape = (batch, *example_input.shape[1:])
     skeleton = copy_modules(model, to_meta)
     try:
         sample = torch.empty(shape, dtype=example_input.dtype, device="meta")
