@@ -5,6 +5,7 @@ from torch import nn
 
 from hamp.data.images import ImageSet
 from hamp.training.hardware import place, processor
+from hamp.training.lowering import lower
 from hamp.training.tasks import Task
 
 
@@ -26,15 +27,16 @@ def evaluate(
         task: gives the error of a batch.
         batch_size: images at a time.
         limit: at most this many images; None: all.
-        precision: `float32`, or `bfloat16` for mixed precision.
+        precision: of the computation, `float32` or `bfloat16`.
         hardware: `cpu` or `cuda`.
     """
     device = processor(hardware)
     place(model, device).eval()
-    total = torch.zeros((), dtype=torch.float64)
     chosen = images.first(limit)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    with torch.inference_mode():
+        network = lower(model, images.normalised(chosen.first(1).images.to(device)), getattr(torch, precision))
         for pixels, targets in chosen.batches(batch_size):
-            outputs = model(images.normalised(pixels.to(device)))
-            total += task.error(outputs.float(), targets.to(device)).double().sum().cpu()
+            outputs = network(images.normalised(pixels.to(device)))
+            total += task.error(outputs, targets.to(device)).double().sum()
     return float(total / len(chosen))

@@ -21,7 +21,7 @@ from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
 from hamp.training.evaluation import evaluate
 from hamp.training.hardware import deterministic, place, processor
-from hamp.training.tasks import Task
+from hamp.training.tasks import Task, full_precision
 
 EVALUATION_BATCH = 256
 
@@ -75,9 +75,9 @@ def train(
 
     def loss_of(inputs: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            outputs = model(inputs).float()
+            outputs = full_precision(model(inputs))
             with torch.no_grad():
-                taught = [network(inputs).float() for network in teachers]
+                taught = [full_precision(network(inputs)) for network in teachers]
         loss = task.loss(outputs, targets, settings.label_smoothing)
         for other in taught:
             loss = (1 - distillation) * loss + distillation * task.distance(outputs, other, temperature)

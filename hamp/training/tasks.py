@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,15 +24,16 @@ class Task:
     """
 
     name: str
-    loss: Callable[[Tensor, Tensor, float], Tensor]
-    error: Callable[[Tensor, Tensor], Tensor]
-    distance: Callable[[Tensor, Tensor, float], Tensor]
+    loss: Callable[[Any, Tensor, float], Tensor]
+    error: Callable[[Any, Tensor], Tensor]
+    distance: Callable[[Any, Any, float], Tensor]
 
 
 def task(spec: str) -> Task:
     """`classification`, or the user's own: a callable from (outputs, targets) to (mean loss, errors).
 
-    The errors are one an image, in [0, 1]. Distillation of the user's own task is by the mean squared
+    The outputs are what the network gives: a tensor, or a tuple, list or dict of tensors. The errors are one an
+    image, in [0, 1]. Distillation of the user's own task is by the mean squared
     distance of the outputs.
 
     Raises:
@@ -42,7 +45,7 @@ def task(spec: str) -> Task:
         raise UserError(f"task: '{spec}' is unknown; `classification` or `path/to/file.py:callable`")
     function = callables.load(spec, "task")
 
-    def both(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def both(outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         given = function(outputs, targets)
         if not (isinstance(given, tuple) and len(given) == 2 and all(isinstance(value, Tensor) for value in given)):
             raise UserError(f"task: '{spec}' must return (loss, errors), two tensors")
@@ -59,8 +62,24 @@ def task(spec: str) -> Task:
         spec,
         lambda outputs, targets, _: both(outputs, targets)[0],
         lambda outputs, targets: both(outputs, targets)[1],
-        lambda outputs, teacher, _: F.mse_loss(outputs, teacher),
+        lambda outputs, teacher, _: _squared_distance(outputs, teacher),
     )
+
+
+def full_precision(outputs: Any) -> Any:
+    """The tensors of a network's outputs (one, or a tuple, list or dict of them) as float32."""
+    if isinstance(outputs, dict):
+        return {key: full_precision(value) for key, value in outputs.items()}
+    if isinstance(outputs, tuple | list):
+        return [full_precision(value) for value in outputs]
+    return outputs.float() if isinstance(outputs, Tensor) and outputs.is_floating_point() else outputs
+
+
+def _squared_distance(outputs: Any, teacher: Any) -> Tensor:
+    if isinstance(outputs, Tensor):
+        return F.mse_loss(outputs, teacher)
+    keys = outputs if isinstance(outputs, dict) else range(len(outputs))
+    return torch.stack([_squared_distance(outputs[key], teacher[key]) for key in keys]).sum()
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
