@@ -1,69 +1,102 @@
-"""Networks as files that other programs run."""
+"""Networks as files that other programs run.
 
+Each writer checks what it wrote: the file is loaded by the program that will run it, and its outputs are compared
+with the network's own. All files take float32 images (n, channels, height, width) in [0, 1], any number at a time;
+the normalisation is inside (but for bare weights, which have it in their metadata).
+"""
+
+import io
 import json
 import logging
 import warnings
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
-import onnx as onnx_format
-import onnxruntime
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hamp.data.images import ImageSet
 from hamp.errors import UserError
 from hamp.models.normalised import Normalised
 from hamp.models.weights import save_weights
 from hamp.tables import atomic
 
+Format = Literal["onnx", "pt2", "torchscript", "safetensors"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
 OPSET = 18
-TOLERANCE = 1e-3
+TOLERANCE = 1e-4
 """Largest difference of outputs, relative to the largest output, that rounding explains."""
 
+INPUT, OUTPUT = "image", "output"
+METADATA_FILE = "hamp.json"
+"""In the archives of pt2 and TorchScript, the file that holds the metadata."""
 
-def onnx(network: nn.Module, images: ImageSet, examples: Tensor, path: Path, candidate: str) -> float:
-    """Write an ONNX file with dynamic batch size and the normalisation inside; the largest difference of outputs.
+Metadata = Mapping[str, str]
+
+
+def metadata(
+    candidate: str, widths: np.ndarray, model: Normalised, classes: tuple[str, ...], source: str, **figures: object
+) -> dict[str, str]:
+    """What a file tells of itself; values are text, JSON where they are no plain text.
 
     Args:
-        network: in evaluation mode, for normalised images.
-        images: whose mean, standard deviation and classes are meant.
-        examples: float32 (n, channels, height, width) in [0, 1], to compare outputs on.
+        candidate: name of the network.
+        widths: channels kept, (groups,).
+        model: whose normalisation is meant.
+        classes: their names, in the order of the outputs; empty where outputs are not classes.
+        source: of the data that it was trained on, as the settings name it.
+        figures: what else is known of it.
+    """
+    from hamp.data.licences import licence_of
+
+    return {
+        "candidate": candidate,
+        "widths": json.dumps([int(width) for width in widths]),
+        "classes": json.dumps(classes),
+        "input": "float32, batch x channels x height x width, in [0, 1]; normalised inside",
+        "mean": json.dumps([float(f"{value:.8g}") for value in model.mean.flatten().tolist()]),
+        "std": json.dumps([float(f"{value:.8g}") for value in model.std.flatten().tolist()]),
+        "data": source,
+        "data_licence": licence_of(source),
+        **{name: str(value) for name, value in figures.items()},
+    }
+
+
+def write(form: Format, model: Normalised, examples: Tensor, path: Path, told: Metadata) -> float:
+    """Write a network to a file, whole or not at all; the largest difference of the file's outputs from its own.
+
+    Args:
+        form: of the file.
+        model: in evaluation mode.
+        examples: float32 (n, channels, height, width) in [0, 1], n at least 3, to compare outputs on.
         path: of the file.
-        candidate: its name, kept in the file's metadata.
+        told: what the file tells of itself (`metadata`).
 
     Raises:
-        UserError: the file's outputs are not the network's.
+        UserError: the file computes something else, or this network cannot be written so.
     """
-    model = Normalised(network, images.mean, images.std).eval()
-    content = _exported(model, examples)
-    content.metadata_props.extend(
-        onnx_format.StringStringEntryProto(key=key, value=value)
-        for key, value in {
-            "candidate": candidate,
-            "classes": json.dumps(images.classes),
-            "input": "float32, batch x channels x height x width, in [0, 1]; normalised inside",
-        }.items()
-    )
-    serialised = content.SerializeToString(deterministic=True)
-    session = onnxruntime.InferenceSession(serialised, providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         expected = model(examples).numpy()
-    found = session.run(None, {session.get_inputs()[0].name: examples.numpy()})[0]
-    difference = float(np.abs(found - expected).max())
-    if difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise UserError(f"{path}: the ONNX file's outputs differ from the network's by {difference:.2g}")
     with atomic(path) as temporary:
-        temporary.write_bytes(serialised)
+        try:
+            _WRITERS[form](model, examples, temporary, told)
+        except (RuntimeError, torch.onnx.OnnxExporterError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"{path}: this network cannot be written as {form}: {first}") from error
+        found = _READERS[form](temporary, model, examples)
+        difference = float(np.abs(found - expected).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+            raise UserError(f"{path}: the {form} file's outputs differ from the network's by {difference:.2g}")
     return difference
 
 
-def weights(network: nn.Module, path: Path, widths: np.ndarray, candidate: str) -> None:
-    """Write the weights as safetensors; the widths, from which the network is made again, are in the metadata."""
-    save_weights(network, path, {"candidate": candidate, "widths": json.dumps([int(width) for width in widths])})
+def _onnx(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+    import onnx
 
-
-def _exported(model: nn.Module, examples: Tensor) -> onnx_format.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -71,11 +104,83 @@ def _exported(model: nn.Module, examples: Tensor) -> onnx_format.ModelProto:
             model,
             (examples[:2],),
             dynamo=True,
-            input_names=["image"],
-            output_names=["output"],
+            input_names=[INPUT],
+            output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             opset_version=OPSET,
             verbose=False,
         )
-    assert program is not None  # it is None for torch's older exporter alone
-    return program.model_proto
+    assert program is not None
+    buffer = io.BytesIO()
+    program.save(buffer)  # type: ignore[arg-type]
+    content = onnx.load_from_string(buffer.getvalue())
+    content.metadata_props.extend(onnx.StringStringEntryProto(key=key, value=value) for key, value in told.items())
+    path.write_bytes(content.SerializeToString(deterministic=True))
+
+
+def _run_onnx(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: examples.numpy()})[0])
+
+
+def _pt2(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+    program = torch.export.export(model, (examples[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    # A buffer, since the archive would hold the name of the temporary file.
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(told)})
+    path.write_bytes(buffer.getvalue())
+
+
+def _run_pt2(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        return torch.export.load(io.BytesIO(path.read_bytes())).module()(examples).numpy()
+
+
+def _torchscript(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(model, examples[:2], check_trace=False)
+        buffer = io.BytesIO()
+        torch.jit.save(traced, buffer, _extra_files={METADATA_FILE: json.dumps(told)})
+    path.write_bytes(buffer.getvalue())
+
+
+def _run_torchscript(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        return torch.jit.load(io.BytesIO(path.read_bytes()))(examples).numpy()
+
+
+def _safetensors(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+    save_weights(model.model, path, {**told, "input": "float32, normalised by mean and std: the weights alone"})
+
+
+def _run_safetensors(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+    copy = deepcopy(model)
+    with torch.no_grad():
+        for value in (*copy.model.parameters(), *copy.model.buffers()):
+            value.zero_()
+    copy.model.load_state_dict(load_file(path))
+    with torch.inference_mode():
+        return copy(examples).numpy()
+
+
+_WRITERS: dict[Format, Callable[[Normalised, Tensor, Path, Metadata], None]] = {
+    "onnx": _onnx,
+    "pt2": _pt2,
+    "torchscript": _torchscript,
+    "safetensors": _safetensors,
+}
+_READERS: dict[Format, Callable[[Path, Normalised, Tensor], np.ndarray]] = {
+    "onnx": _run_onnx,
+    "pt2": _run_pt2,
+    "torchscript": _run_torchscript,
+    "safetensors": _run_safetensors,
+}
+
+
+def deployable(network: nn.Module, mean: Tensor, std: Tensor) -> Normalised:
+    """A network in evaluation mode that takes images in [0, 1]."""
+    return Normalised(network, mean, std).eval()

@@ -18,21 +18,27 @@ def export(
     widths: Mapping[str, np.ndarray],
     images: ImageSet,
     folder: Path,
+    source: str,
 ) -> pa.Table:
     """Write each network as ONNX and as safetensors with its widths into `folder`; table EXPORTED.
 
-    The files take float32 (n, channels, height, width) in [0, 1]: normalisation is inside. Each ONNX file's outputs
-    are compared with the network's own on some images.
+    Args:
+        networks: by name.
+        widths: of each, by name.
+        images: some, to compare each file's outputs with the network's own on.
+        folder: of the files.
+        source: of the images, as the settings name it.
 
     Raises:
-        UserError: an ONNX file computes something else.
+        UserError: a file computes something else.
     """
     examples = images.first(8).images.float() / 255
     rows = []
     for name, network in networks:
-        file = folder / name
-        difference = exporting.onnx(network, images, examples, file.with_suffix(".onnx"), candidate=name)
-        exporting.weights(network, file.with_suffix(".safetensors"), widths[name], name)
+        model = exporting.deployable(network, images.mean, images.std)
+        told = exporting.metadata(name, widths[name], model, images.classes, source)
+        difference = exporting.write("onnx", model, examples, folder / f"{name}.onnx", told)
+        exporting.write("safetensors", model, examples, folder / f"{name}.safetensors", told)
         rows.append((name, f"{folder.name}/{name}.safetensors", f"{folder.name}/{name}.onnx", difference))
         print(f"{name}: exported; outputs differ by at most {difference:.1e}", file=sys.stderr, flush=True)
     return build(EXPORTED, dict(zip(EXPORTED.names, zip(*rows, strict=True), strict=True)))

@@ -169,7 +169,7 @@ rule export:
         mem_mb=8000,
         runtime=60,
     params:
-        settings=options("network"),
+        settings=options("network", "data.source"),
         files=digests(NETWORK_FILES),
         code=code("export"),
     shell:

@@ -20,6 +20,7 @@ def main() -> None:
     parser.files("members", "space", "scores", "weights", "splits", "images", "folder", "output")
     parser.files("finetuned-weights", many=True)
     parser.block("network", Network)
+    parser.value("source", str)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     members, space = read(arguments.members, MEMBERS), read_space(arguments.space)
@@ -27,7 +28,8 @@ def main() -> None:
     finetuned = load_finetuned(model, space, read_scores(arguments.scores), members, arguments.finetuned_weights)
     widths = {UNPRUNED: space.channels, **networks_of(members, space)}
     images = open_split(arguments.images, arguments.splits, "validation")
-    write(export(unpruned_first(model, finetuned), widths, images, arguments.folder), arguments.output)
+    networks = unpruned_first(model, finetuned)
+    write(export(networks, widths, images, arguments.folder, arguments.source), arguments.output)
 
 
 if __name__ == "__main__":
