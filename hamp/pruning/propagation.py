@@ -21,6 +21,7 @@ class Propagation:
         self.trace, self.atlas, self.param_shapes = trace, atlas, param_shapes
         self.values: dict[int, Channels] = {}
         self.reasons: dict[int, str] = {}
+        self.constants: set[int] = set()
         self.used = {t.name for op in trace.root.ops() for t in self.tensor_inputs(op) if isinstance(t, Param)}
         self.fixed_params: dict[str, str] = {}
         # value -> (source value, index): its channels are the source's at `index`, all else is equal
@@ -115,9 +116,17 @@ class Propagation:
         else:
             self.atlas.bind(param.name, dim, atoms)
 
-    def fixed_atoms(self, tensor: Any, size: int) -> Atoms:
-        atoms = self.atlas.fresh(size)
-        self.atlas.pin(atoms, self.why_fixed(tensor))
+    def is_constant(self, tensor: Any) -> bool:
+        """Whether the tensor is filled with one number, and could have any size."""
+        return isinstance(tensor, Ref) and tensor.value in self.constants
+
+    def fixed_atoms(self, tensor: Any, dim: int) -> Atoms:
+        """Atoms for a tensor without channels where it meets others in dimension `dim`."""
+        atoms = self.atlas.fresh(self.shape(tensor)[dim])
+        if self.is_constant(tensor):
+            self.set(tensor, Channels((dim,), atoms))
+        else:
+            self.atlas.pin(atoms, self.why_fixed(tensor))
         return atoms
 
     def freeze_tensor(self, tensor: Any, reason: str) -> None:

@@ -204,6 +204,8 @@ def elementwise(p: "Propagation", op: Op) -> None:
         if p.settled(tensor) is None and own >= 0 and p.shape(tensor)[own] > 1:
             if isinstance(tensor, Param):
                 p.bind(tensor, own, atoms, "")
+            elif p.is_constant(tensor):
+                p.set(tensor, Channels((own,), atoms))
             else:
                 p.atlas.pin(atoms, p.why_fixed(tensor))
     p.set(op.output, Channels((dim,), atoms))
@@ -268,7 +270,7 @@ def concatenation(p: "Propagation", op: Op) -> None:
         return p.freeze(op, "channels in different dimensions")
     if dims == {dim}:
         parts = [
-            p.fixed_atoms(t, p.shape(t)[dim]) if c is None else c.atoms for t, c in zip(tensors, found, strict=True)
+            p.fixed_atoms(t, dim) if c is None else c.atoms for t, c in zip(tensors, found, strict=True)
         ]
         return p.set(op.output, Channels((dim,), np.concatenate(parts)))
     _join_all(p, op, tensors, dims.pop(), 0)
@@ -297,6 +299,13 @@ def _join_all(p: "Propagation", op: Op, tensors: list, dim: int, shift: int) -> 
             p.freeze_tensor(tensor, "meets a tensor of fixed size")
             p.atlas.pin(atoms, p.why_fixed(tensor))
     p.set(op.output, Channels((dim + shift,), atoms))
+
+
+@rule("zeros", "ones", "full", "new_zeros", "new_ones", "new_full")
+def constants(p: "Propagation", op: Op) -> None:
+    """Constants take any size: their channels are those of what they meet."""
+    p.set(op.output, None)
+    p.constants.add(op.output.value)
 
 
 @rule("pad")

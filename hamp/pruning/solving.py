@@ -1,0 +1,208 @@
+"""From followed channels to a space that works: group, record, build a smaller network, and see that it runs."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from hamp.errors import UserError
+from hamp.pruning.branches import Branch, find_branches
+from hamp.pruning.channels import Atlas
+from hamp.pruning.copying import copy_modules, to_meta
+from hamp.pruning.costing import cost_graph
+from hamp.pruning.grouping import Group, Grouping, Key, group_channels
+from hamp.pruning.propagation import Propagation
+from hamp.pruning.recording import Recorder, Unrecordable
+from hamp.pruning.rules import short_name
+from hamp.pruning.slicing import prune
+from hamp.pruning.space import Frozen, Space, layers_of
+from hamp.pruning.trace import Call, CannotRun, Ref, TimeLimit, mark_batch, trace
+
+
+@dataclass(eq=False)
+class Network:
+    """A network and what is known of its channels; `propagations` are those of evaluation and, mostly, training."""
+
+    model: nn.Module
+    example_input: Tensor
+    atlas: Atlas
+    propagations: list[Propagation]
+    producers: list[Key]
+    limit: TimeLimit
+
+
+def solve(network: Network, minimum_fraction: float, channel_multiple: int, branch_removal: bool) -> Space:
+    """The space, after a network pruned at random widths ran.
+
+    What cannot be recorded is pinned; a module whose code fails at other widths gets a program. Raises UserError where
+    nothing is left to prune.
+    """
+    forced: set[str] = set()
+    while True:
+        network.limit.check("recording the network")
+        grouping = _group(network, minimum_fraction, channel_multiple)
+        branches = find_branches(network.model, network.propagations, grouping.units) if branch_removal else []
+        recorder = Recorder(
+            network.model, network.propagations, grouping.units, branches, forced, lambda: _mark(network)
+        )
+        try:
+            programs = recorder.record()
+        except Unrecordable as error:
+            if error.op is None:
+                branch_removal, forced = False, set()
+            else:
+                _pin(network, error)
+            continue
+        space = _space(network, grouping, branches, programs, minimum_fraction, channel_multiple)
+        failure = _failure(network, space)
+        if failure is None:
+            return space
+        forced |= _to_record(network, failure, forced)
+
+
+def _group(network: Network, minimum_fraction: float, channel_multiple: int) -> Grouping:
+    """All groups of which a smaller width is allowed; the others are pinned."""
+    parts = network.atlas, network.propagations, network.producers
+    grouping = group_channels(*parts)
+    rigid = [g for g in grouping.groups if _limits(g, minimum_fraction, channel_multiple)[0] == len(g.roots) * g.unit]
+    if rigid:
+        for group in rigid:
+            network.atlas.pin(group.roots, "no smaller width is allowed")
+        grouping = group_channels(*parts)
+    if not grouping.groups:
+        reasons = list(dict.fromkeys(grouping.pinned.values()))
+        raise UserError(f"the network has no channels to prune: {'; '.join(reasons[:5])}")
+    return grouping
+
+
+def _mark(network: Network) -> str:
+    """Tell apart the numbers that depend on the batch, once; a reason where that fails."""
+    for p, training in zip(network.propagations, (False, True), strict=False):
+        if not p.trace.sizes:
+            larger = trace(network.model, network.example_input, training=training, limit=network.limit, batch=3)
+            try:
+                mark_batch(p.trace, larger)
+            except ValueError as error:
+                return str(error)
+    return ""
+
+
+def _pin(network: Network, error: Unrecordable) -> None:
+    op = error.op
+    reason = f"{short_name(op.name)} in {op.module or 'the network'} {error}"
+    for p in network.propagations:
+        if any(op is other for other in p.trace.root.ops()):
+            for tensor in (*p.tensor_inputs(op), *pytree.tree_leaves(op.output)):
+                p.freeze_tensor(tensor, reason)
+
+
+def _failure(network: Network, space: Space) -> CannotRun | None:
+    """What goes wrong in a network pruned at random widths."""
+    rng = np.random.default_rng(0)
+    scores = [rng.random(n) for n in space.channels]
+    for p, training in zip(network.propagations, (False, True), strict=False):
+        wanted = rng.uniform(0.0, 1.0, space.groups) * space.channels
+        model = copy_modules(network.model, to_meta) if p.trace.meta else network.model
+        pruned = prune(model, space, space.repair(wanted), scores)
+        try:
+            again = trace(
+                pruned, network.example_input, training=training, limit=network.limit, data=not p.trace.meta
+            )
+        except CannotRun as error:
+            return error
+        if _output_shapes(again) != _output_shapes(p.trace):
+            return CannotRun("the output of the pruned network has another shape", "")
+    return None
+
+
+def _output_shapes(recorded: Any) -> list[tuple[int, ...]]:
+    leaves = pytree.tree_leaves(recorded.root.output)
+    return [recorded.shapes[leaf.value] for leaf in leaves if isinstance(leaf, Ref)]
+
+
+def _to_record(network: Network, failure: CannotRun, forced: set[str]) -> set[str]:
+    """The module to blame (not one of torch's own, nor one that has a program already) and others of its class."""
+    callers: dict[str, str] = {}
+
+    def visit(call: Call) -> None:
+        for item in call.body:
+            if isinstance(item, Call):
+                callers.setdefault(item.module, call.module)
+                visit(item)
+
+    for p in network.propagations:
+        visit(p.trace.root)
+    called = {"", *callers}
+    path = failure.module
+    while path in forced or type(network.model.get_submodule(path)).__module__.startswith("torch.nn."):
+        if path == "":
+            raise UserError(f"the network cannot be pruned: at other widths, {failure}")
+        path = callers.get(path, "")
+    kind = type(network.model.get_submodule(path))
+    return {name for name, module in network.model.named_modules() if type(module) is kind and name in called}
+
+
+def _space(
+    network: Network,
+    grouping: Grouping,
+    branches: list[Branch],
+    programs: dict[str, Any],
+    minimum_fraction: float,
+    channel_multiple: int,
+) -> Space:
+    groups, int32 = grouping.groups, np.int32
+    branch_of = np.full(len(groups), -1, dtype=int32)
+    for number, branch in enumerate(branches):
+        branch_of[list(branch.groups)] = number
+    limits = [_limits(g, minimum_fraction, channel_multiple) for g in groups]
+    spatial = _resolutions(network.propagations[0], grouping)
+    stages = {size: n for n, size in enumerate(dict.fromkeys(spatial))}
+    return Space(
+        channels=np.array([len(g.roots) * g.unit for g in groups], dtype=int32),
+        minimum=np.array([low for low, _ in limits], dtype=int32),
+        multiple=np.array([multiple for _, multiple in limits], dtype=int32),
+        unit=np.array([g.unit for g in groups], dtype=int32),
+        names=tuple(g.primary[0].rpartition(".")[0] for g in groups),
+        layers=tuple(layers_of(g.slices) for g in groups),
+        slices=tuple(g.slices for g in groups),
+        branches=branch_of,
+        stages=np.array([stages[size] for size in spatial], dtype=int32),
+        frozen=_frozen(network.atlas, network.producers, grouping),
+        graph=cost_graph(network.model, network.propagations[0], grouping, branches),
+        programs=programs,
+        input_shape=tuple(network.example_input.shape[1:]),
+    )
+
+
+def _limits(group: Group, minimum_fraction: float, channel_multiple: int) -> tuple[int, int]:
+    channels = len(group.roots) * group.unit
+    multiple = min(math.lcm(group.unit, channel_multiple), channels)
+    low = math.ceil(minimum_fraction * channels - 1e-9)
+    return min(channels, -(-max(low, 1) // multiple) * multiple), multiple
+
+
+def _resolutions(p: Propagation, grouping: Grouping) -> list[tuple[int, ...]]:
+    """Of every group, the spatial size of the first value that has its channels."""
+    found: dict[int, tuple[int, ...]] = {}
+    for value, channels in p.values.items():
+        if len(channels.dims) == 1:
+            size = tuple(n for d, n in enumerate(p.trace.shapes[value]) if d not in (0, channels.dims[0]))
+            for group in grouping.units.groups(channels.atoms):
+                found.setdefault(group, size)
+    return [found.get(group, ()) for group in range(len(grouping.groups))]
+
+
+def _frozen(atlas: Atlas, producers: list[Key], grouping: Grouping) -> tuple[Frozen, ...]:
+    entries = []
+    for name, dim in producers:
+        classes = atlas.find(atlas.axes[name, dim])
+        reasons: dict[str, int] = {}
+        for root in classes.tolist():
+            if root in grouping.pinned:
+                reasons[grouping.pinned[root]] = reasons.get(grouping.pinned[root], 0) + 1
+        layer = name.rpartition(".")[0]
+        entries += [Frozen(layer, count, len(classes), reason) for reason, count in reasons.items()]
+    return tuple(entries)
