@@ -13,7 +13,7 @@ from hamp.pruning.channels import Channels
 from hamp.pruning.grouping import Units
 from hamp.pruning.program import CALL, GATHER, Count, encode, function
 from hamp.pruning.propagation import Propagation
-from hamp.pruning.rules import RULES, argument, movement, padding, short_name
+from hamp.pruning.rules import RULES, argument, constants, movement, padding, short_name
 from hamp.pruning.trace import Batch, Call, Const, Op, Param, Ref
 
 
@@ -32,6 +32,7 @@ class _OutOfScope(Exception):
 class Recorder:
     """Builds the programs of one network.
 
+    forced: modules that need a program whatever their operations.
     mark: puts Batch into the traces (see `trace.mark_batch`), or says why that's impossible; called if needed.
     """
 
@@ -41,10 +42,11 @@ class Recorder:
         propagations: list[Propagation],
         units: Units,
         branches: list[Branch],
+        forced: set[str],
         mark: Callable[[], str],
     ):
         self.model, self.propagations, self.units, self.branches = model, propagations, units, branches
-        self.mark, self.modules = mark, dict(model.named_modules())
+        self.forced, self.mark, self.modules = forced, mark, dict(model.named_modules())
         self.axes: list[NDArray[np.int64]] = []
         self._known: dict[bytes, int] = {}
 
@@ -69,6 +71,7 @@ class Recorder:
         wanted = {
             path for p, by_path in zip(self.propagations, calls, strict=True) for path in self._wanted(p, by_path)
         }
+        wanted |= self.forced
         if wanted and (problem := self.mark()):
             rigid = (op for p in self.propagations for op in p.trace.root.ops() if self.rigid(p, op))
             raise Unrecordable(next(rigid, None), problem)
@@ -150,6 +153,8 @@ class Recorder:
         if name.startswith("conv") and name[-2:] in ("1d", "2d", "3d"):
             return int(argument(op, 6, "groups", 1)) > 1 and not isinstance(owner, nn.modules.conv._ConvNd)
         rule = RULES.get(name)
+        if rule is constants:
+            return True
         if rule is padding:
             return _differ(p, op)
         if rule is not movement:
@@ -203,7 +208,7 @@ class _Body:
         self.known: set[int] = set()
         self.origin: dict[int, int] = {}  # result of a step that a removed branch drops -> one of its inputs
         self.steps: list[dict[str, Any]] = []
-        self.rigid = False
+        self.rigid = path in recorder.forced
         self.next = len(p.trace.shapes)
         self.op: Op | None = None
 
@@ -235,6 +240,7 @@ class _Body:
         for item in body:
             if isinstance(item, Call):
                 if item.module in self.inlined:
+                    self.rigid |= item.module in self.r.forced
                     self._items(item.body)
                 else:
                     self._call(item)
@@ -266,6 +272,8 @@ class _Body:
         refs = _refs(op.output)
         if name in ("layer_norm", "group_norm") or name.startswith("conv"):
             return self._resized(op, dead)
+        if RULES[name] is constants:
+            return self._constants(op, dead)
         if all(ref.value in p.gathers for ref in refs):
             for ref in refs:
                 self._gather(ref, *p.gathers[ref.value], op, dead)
@@ -336,6 +344,14 @@ class _Body:
                     sizes[d + shift] = -1
         target = "torch.Tensor.expand" if name == "expand" else "torch.reshape"
         self._step("function", target, (x, sizes), {}, op.output, op, dead)
+
+    def _constants(self, op: Op, dead: list[int]) -> None:
+        sizes, out = list(self.p.trace.sizes[op.output.value]), self._single(op.output, op)
+        sizes[out.dims[0]] = Count(self.r.axis(out.atoms))
+        new, full = short_name(op.name).startswith("new_"), short_name(op.name).endswith("full")
+        fill = (argument(op, 1 + new, "fill_value"),) if full else ()
+        kwargs = {k: v for k, v in op.kwargs.items() if k in ("dtype", "device")}
+        self._step("function", op.name, (*op.args[:new], sizes, *fill), kwargs, op.output, op, dead)
 
     def _resized(self, op: Op, dead: list[int]) -> None:
         """A norm over channels, or a grouped convolution, that the module's code calls with sizes of its own."""

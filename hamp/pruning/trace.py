@@ -22,6 +22,26 @@ from hamp.errors import UserError
 from hamp.pruning.copying import copy_modules, to_meta
 
 
+class CannotRun(UserError):
+    """The network raised an error, within the code of `module`."""
+
+    def __init__(self, message: str, module: str):
+        super().__init__(message)
+        self.module = module
+
+
+class TimeLimit:
+    """So many seconds from now."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self._end = seconds, time.monotonic() + seconds
+
+    def check(self, what: str) -> None:
+        """Raise UserError if the time is over."""
+        if time.monotonic() > self._end:
+            raise UserError(f"{what} took longer than {self.seconds:g} s; raise time_limit")
+
+
 @dataclass(frozen=True)
 class Ref:
     """A tensor that was computed: its number, in order of computation."""
@@ -89,20 +109,21 @@ class Call:
 class Trace:
     """`root` is the call of the whole network; value `v` has shape `shapes[v]` and memory `storages[v]`.
 
-    `sizes` are the shapes with Batch in them, see `mark_batch`.
+    `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_batch`.
     """
 
     root: Call
     shapes: list[tuple[int, ...]]
     storages: list[int]
     batch: int
+    meta: bool
     sizes: list[tuple] = field(default_factory=list)
 
 
 class _Recorder(TorchFunctionMode):
-    def __init__(self, names: dict[int, str], deadline: float, time_limit: float):
+    def __init__(self, names: dict[int, str], limit: TimeLimit):
         super().__init__()
-        self.names, self.deadline, self.time_limit = names, deadline, time_limit
+        self.names, self.limit = names, limit
         self.values: dict[int, int] = {}
         self.alive: list[Tensor] = []  # keeps ids unique
         self.shapes: list[tuple[int, ...]] = []
@@ -135,8 +156,7 @@ class _Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if time.monotonic() > self.deadline:
-            raise UserError(f"tracing the network took longer than {self.time_limit:g} s; raise time_limit")
+        self.limit.check("tracing the network")
         if not self.stack:
             return func(*args, **kwargs)
         described = self.describe((args, kwargs))
@@ -191,41 +211,40 @@ def _name(item: Op | Call) -> str:
 
 
 def trace(
-    model: nn.Module, example_input: Tensor, *, training: bool, deadline: float, time_limit: float, batch: int = 2
+    model: nn.Module,
+    example_input: Tensor,
+    *,
+    training: bool,
+    limit: TimeLimit,
+    batch: int = 2,
+    data: bool = True,
 ) -> Trace:
     """Run `model` on a batch like `example_input` (N, ...) and record what it does.
 
-    Raises UserError with the network's own message where it cannot run.
+    `data`: where it cannot run without, run it on real tensors.
+
+    Raises CannotRun with the network's own message.
     """
     shape = (batch, *example_input.shape[1:])
     skeleton = copy_modules(model, to_meta)
+    sample = torch.empty(shape, dtype=example_input.dtype, device="meta")
     try:
-        sample = torch.empty(shape, dtype=example_input.dtype, device="meta")
-        return _record(skeleton, sample, training, deadline, time_limit, torch.device("meta"))
-    except UserError:
-        raise
-    except Exception:  # the network's code needs data: whatever it raised on `meta` is not its message
-        real = copy.deepcopy(model)
-        sample = example_input[:1].expand(shape).clone()
-        try:
-            return _record(real, sample, training, deadline, time_limit, nullcontext())
-        except UserError:
+        return _record(skeleton, sample, training, limit, torch.device("meta"))
+    except CannotRun:
+        if not data:
             raise
-        except Exception as error:
-            mode = "training" if training else "evaluation"
-            text = " ".join(str(error).split())[:300]
-            raise UserError(
-                f"the network cannot run in {mode} mode on an input of shape {shape}: {type(error).__name__}: {text}"
-            ) from error
+    # the code may need data: what it raised without any is not its message
+    sample = example_input[:1].expand(shape).clone()
+    return _record(copy.deepcopy(model), sample, training, limit, nullcontext())
 
 
-def _record(model: nn.Module, sample: Tensor, training: bool, deadline: float, time_limit: float, device) -> Trace:
+def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, device) -> Trace:
     model.train(training)
     named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
     names: dict[int, str] = {}
     for name, tensor in named:
         names.setdefault(id(tensor), name)
-    recorder = _Recorder(names, deadline, time_limit)
+    recorder = _Recorder(names, limit)
 
     def enter(path):
         def hook(module, args, kwargs):
@@ -245,10 +264,21 @@ def _record(model: nn.Module, sample: Tensor, training: bool, deadline: float, t
     for path, module in model.named_modules():
         module.register_forward_pre_hook(enter(path), with_kwargs=True, prepend=True)
         module.register_forward_hook(leave, with_kwargs=True)
-    with torch.no_grad(), device, recorder:
-        model(sample)
+    try:
+        with torch.no_grad(), device, recorder:
+            model(sample)
+    except UserError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        mode, module = "training" if training else "evaluation", recorder.stack[-1].module if recorder.stack else ""
+        raise CannotRun(
+            f"the network cannot run in {mode} mode on an input of shape {tuple(sample.shape)}: "
+            f"{type(error).__name__}: {text}",
+            module,
+        ) from error
     _mark_clobbering(calls[0], recorder)
-    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0])
+    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta)
 
 
 def _mark_clobbering(root: Call, recorder: _Recorder) -> None:
