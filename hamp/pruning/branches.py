@@ -55,9 +55,9 @@ class _Flow:
         self.maker: dict[int, Op] = {}
         self.readers: dict[int, list[Op | None]] = {}
         for op in self.ops:
-            for ref in _refs((op.args, op.kwargs)):
+            for ref in op.inputs:
                 self.readers.setdefault(ref.value, []).append(op)
-            for ref in _refs(op.output):
+            for ref in op.outputs:
                 self.maker[ref.value] = op
         for ref in _refs(p.trace.root.output):
             self.readers.setdefault(ref.value, []).append(None)
@@ -66,19 +66,15 @@ class _Flow:
         """Ids of the operations of which `final` gets nothing but through `values`, and no one else anything."""
         inside: set[int] = set()
         queue = [self.maker[v] for v in values if v in self.maker]
-        ancestors: dict[int, Op] = {}
-        while queue:
+        while queue:  # an operation is tried again whenever one of its readers came inside
             op = queue.pop()
-            if id(op) not in ancestors:
-                ancestors[id(op)] = op
-                queue += [self.maker[r.value] for r in _refs((op.args, op.kwargs)) if r.value in self.maker]
-        for op in sorted(ancestors.values(), key=lambda o: -self.order[id(o)]):
-            if all(
+            if id(op) not in inside and all(
                 reader is not None and (id(reader) in inside or (reader is final and ref.value in values))
-                for ref in _refs(op.output)
-                for reader in self.readers.get(ref.value, [])
+                for ref in op.outputs
+                for reader in self.readers.get(ref.value, ())
             ):
                 inside.add(id(op))
+                queue += [self.maker[r.value] for r in op.inputs if r.value in self.maker]
         return inside
 
 
@@ -96,9 +92,9 @@ def find_branches(model: nn.Module, propagations: list[Propagation], units: Unit
         flow = _Flow(p)
         touching = _touching(flow, units)
         for op in flow.ops:
-            if short_name(op.name) != "add" or len(_refs(op.args)) != 2 or op.clobbers:
+            if short_name(op.name) != "add" or len(op.inputs) != 2 or op.clobbers:
                 continue
-            for operand in _refs(op.args):
+            for operand in op.inputs:
                 branch = _follow(flow, op, operand, modules, units, touching)
                 if branch is None:
                     continue
@@ -125,8 +121,8 @@ def _touching(flow: _Flow, units: Units) -> dict[int, set[int]]:
         axes.setdefault(name, []).append(atoms)
     touching: dict[int, set[int]] = {}
     for op in flow.ops:
-        arrays = [a for t in p.tensor_inputs(op) if isinstance(t, Param) for a in axes.get(t.name, ())]
-        refs = (*_refs((op.args, op.kwargs)), *_refs(op.output))
+        arrays = [a for t in op.tensors if isinstance(t, Param) for a in axes.get(t.name, ())]
+        refs = (*op.inputs, *op.outputs)
         arrays += [c.atoms for r in refs if (c := p.channels(r)) is not None]
         for array in arrays:
             for group in units.groups(array):
@@ -177,7 +173,7 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, touching) -> Bra
         [add],
         norms=tuple(norms),
         constant=tuple(constant),
-        dropped=tuple(r.value for o in flow.ops if id(o) in dead for r in _refs(o.output)),
+        dropped=tuple(r.value for o in flow.ops if id(o) in dead for r in o.outputs),
     )
 
 
@@ -185,7 +181,7 @@ def _pass(flow: _Flow, op: Op) -> Ref | None:
     """The input of which an operation between the last layer and the addition works channel by channel."""
     p, name = flow.p, short_name(op.name)
     rule = RULES.get(name)
-    refs = _refs((op.args, op.kwargs))
+    refs = op.inputs
     if rule is batch_norm or name in ("permute", "transpose", "contiguous", "clone"):
         return op.args[0]
     if rule is not elementwise or op.clobbers:
@@ -195,7 +191,7 @@ def _pass(flow: _Flow, op: Op) -> Ref | None:
     # other operands: one number an image, as in stochastic depth
     if len(wide) != 1 or any(int(np.prod(p.shape(r)[1:])) != 1 for r in rest):
         return None
-    for tensor in p.tensor_inputs(op):
+    for tensor in op.tensors:
         if isinstance(tensor, Param):
             channels = wide and p.channels(wide[0])
             own = channels.dims[0] - p.ndim(wide[0]) + p.ndim(tensor)
@@ -210,7 +206,7 @@ def _mixed(root: Call, branch: Branch, mode: int) -> set[str]:
     relevant = dead | {id(last), id(joins)}
 
     def inside(call: Call) -> set[int]:
-        return relevant & call.computing()
+        return relevant & call.computing
 
     call = root
     while True:
@@ -221,7 +217,7 @@ def _mixed(root: Call, branch: Branch, mode: int) -> set[str]:
     mixed: set[str] = set()
 
     def visit(c: Call) -> None:
-        ops = c.computing()
+        ops = c.computing
         if c.module == branch.layer or not ops & relevant or ops <= dead:
             return
         mixed.add(c.module)
@@ -239,7 +235,7 @@ def _removed(propagations: list[Propagation], branch: Branch) -> tuple[str, ...]
     gone: dict[str, None] = {}
 
     def visit(call: Call, dead: set[int]) -> None:
-        ops = call.computing()
+        ops = call.computing
         if ops and ops <= dead:
             gone[call.module] = None
         else:

@@ -150,7 +150,7 @@ def _buffers(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int])
     """Activations with the steps at which they are first and last needed; views and in-place results share one."""
     last: dict[int, int] = {}
     for step, op in enumerate(ops):
-        for tensor in p.tensor_inputs(op):
+        for tensor in op.tensors:
             if isinstance(tensor, Ref):
                 last[tensor.value] = step
     for ref in pytree.tree_leaves(p.trace.root.output):
@@ -172,7 +172,7 @@ def _buffers(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int])
         place(ref.value, 0, None)
     for step, op in enumerate(ops):
         outputs = [r for r in pytree.tree_leaves(op.output) if isinstance(r, Ref)]
-        sources = [t for t in p.tensor_inputs(op) if isinstance(t, Ref)]
+        sources = [t for t in op.tensors if isinstance(t, Ref)]
         host = None
         if RULES.get(short_name(op.name)) in _IN_PLACE and len(outputs) == 1:
             same = [
@@ -213,7 +213,7 @@ def _moved(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) -
         name = short_name(op.name)
         if is_layer(op) or (RULES.get(name) is movement and name not in ("contiguous", "clone")):
             continue
-        refs = [t for t in (*p.tensor_inputs(op), *pytree.tree_leaves(op.output)) if isinstance(t, Ref)]
+        refs = [t for t in (*op.tensors, *op.outputs) if isinstance(t, Ref)]
         for ref in refs:
             axis, elements = axes.of_value(ref.value, inside.get(ref.value, -1))
             totals[axis] = totals.get(axis, 0) + elements

@@ -22,7 +22,7 @@ class Propagation:
         self.values: dict[int, Channels] = {}
         self.reasons: dict[int, str] = {}
         self.constants: set[int] = set()
-        self.used = {t.name for op in trace.root.ops() for t in self.tensor_inputs(op) if isinstance(t, Param)}
+        self.used = {t.name for op in trace.root.ops() for t in op.tensors if isinstance(t, Param)}
         self.fixed_params: dict[str, str] = {}
         # value -> (source value, index): its channels are the source's at `index`, all else is equal
         self.gathers: dict[int, tuple[int, np.ndarray]] = {}
@@ -34,7 +34,7 @@ class Propagation:
                 self.reasons[ref.value] = "meets the network's input"
         for op in self.trace.root.ops():
             known = RULES.get(short_name(op.name))
-            if op.clobbers and any(self.channels(t) is not None for t in self.tensor_inputs(op)):
+            if op.clobbers and any(self.channels(t) is not None for t in op.tensors):
                 self.freeze(op, "writes into a tensor that is read again")
             elif known is None:
                 self.freeze(op, "is not understood")
@@ -56,9 +56,6 @@ class Propagation:
         if not isinstance(tensor, (Ref, Param, Const)):
             tensor = next(t for t in pytree.tree_leaves(tensor) if isinstance(t, (Ref, Param, Const)))
         return len(self.shape(tensor))
-
-    def tensor_inputs(self, op: Op) -> list:
-        return [t for t in pytree.tree_leaves((op.args, op.kwargs)) if isinstance(t, (Ref, Param, Const))]
 
     def channels(self, tensor: Any) -> Channels | None:
         return self.values.get(tensor.value) if isinstance(tensor, Ref) else None
@@ -138,14 +135,14 @@ class Propagation:
     def freeze(self, op: Op, why: str) -> None:
         """Pin everything that the operation touches."""
         reason = f"{short_name(op.name)} in {op.module or 'the network'} {why}"
-        for tensor in self.tensor_inputs(op):
+        for tensor in op.tensors:
             self.freeze_tensor(tensor, reason)
         self.set(op.output, None, reason)
 
     def move(self, op: Op) -> None:
         """An operation that only moves elements is applied to the atoms themselves."""
         x = op.args[0] if op.args else None
-        others = [t for t in self.tensor_inputs(op) if t is not x]
+        others = [t for t in op.tensors if t is not x]
         as_other = short_name(op.name).endswith("_as")
         if not isinstance(x, (Ref, Param)) or (others and not as_other):
             return self.freeze(op, "is not understood")

@@ -139,11 +139,11 @@ class Recorder:
 
     def virtual(self, p: Propagation, op: Op) -> bool:
         """Whether the result has channels over several dimensions, and so is no tensor at other widths."""
-        return any(len(c.dims) > 1 for r in _refs(op.output) if (c := p.channels(r)) is not None and self.touches(p, r))
+        return any(len(c.dims) > 1 for r in op.outputs if (c := p.channels(r)) is not None and self.touches(p, r))
 
     def rigid(self, p: Propagation, op: Op) -> bool:
         """Whether the recorded arguments hold numbers of channels that may change."""
-        tensors = [t for t in (*p.tensor_inputs(op), *_refs(op.output)) if isinstance(t, Ref)]
+        tensors = [t for t in (*op.tensors, *op.outputs) if isinstance(t, Ref)]
         if not any(self.touches(p, t) for t in tensors):
             return False
         name = short_name(op.name)
@@ -180,7 +180,7 @@ class Recorder:
 def _differ(p: Propagation, op: Op) -> bool:
     """Whether the channels are others than those of the input."""
     before = p.channels(op.args[0])
-    after = [p.channels(r) for r in _refs(op.output)]
+    after = [p.channels(r) for r in op.outputs]
     return any(
         before is None or c is None or c.atoms.shape != before.atoms.shape or (c.atoms != before.atoms).any()
         for c in after
@@ -251,7 +251,7 @@ class _Body:
         if not _refs(call.output) and not any(call.ops()):
             return
         target = self._relative(call.module)
-        dead = self._dead(call.computing())
+        dead = self._dead(call.computing)
         mixed = self._branch_of(call)
         self._step(CALL, target, call.args, call.kwargs, call.output, None, dead, mixed)
 
@@ -269,7 +269,7 @@ class _Body:
         self.rigid = True
         name = short_name(op.name)
         op.args[0]
-        refs = _refs(op.output)
+        refs = op.outputs
         if name in ("layer_norm", "group_norm") or name.startswith("conv"):
             return self._resized(op, dead)
         if RULES[name] is constants:
@@ -408,7 +408,7 @@ class _Body:
 
     def _branch_of(self, call: Call) -> int | None:
         """The branch of which a call holds the last layer or a part of what is dropped, but not only that."""
-        ops = call.computing()
+        ops = call.computing
         for n, b in enumerate(self.r.branches):
             inside = ops & (b.dead[self.mode] | {id(b.last[self.mode])})
             if inside and not ops <= b.dead[self.mode]:

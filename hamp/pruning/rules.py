@@ -186,7 +186,7 @@ def group_norm(p: "Propagation", op: Op) -> None:
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "bernoulli", "requires_grad",
 )  # fmt: skip
 def elementwise(p: "Propagation", op: Op) -> None:
-    tensors = p.tensor_inputs(op)
+    tensors = op.tensors
     ndim = p.ndim(op.output)
     found = [(t, c) for t in tensors if (c := p.settled(t)) is not None]
     dims = {c.dims[0] + ndim - p.ndim(t) for t, c in found}
@@ -229,7 +229,7 @@ def spatial(p: "Propagation", op: Op) -> None:
 
 @rule("mean", "sum", "amax", "amin", "max", "min", "std", "var", "norm", "logsumexp", "prod", "median", "any", "all")
 def reduction(p: "Propagation", op: Op) -> None:
-    if short_name(op.name) in ("max", "min") and len(p.tensor_inputs(op)) == 2:
+    if short_name(op.name) in ("max", "min") and len(op.tensors) == 2:
         return elementwise(p, op)
     x = op.args[0]
     at = 2 if short_name(op.name) == "norm" else 1
@@ -269,9 +269,7 @@ def concatenation(p: "Propagation", op: Op) -> None:
     if len(dims) > 1:
         return p.freeze(op, "channels in different dimensions")
     if dims == {dim}:
-        parts = [
-            p.fixed_atoms(t, dim) if c is None else c.atoms for t, c in zip(tensors, found, strict=True)
-        ]
+        parts = [p.fixed_atoms(t, dim) if c is None else c.atoms for t, c in zip(tensors, found, strict=True)]
         return p.set(op.output, Channels((dim,), np.concatenate(parts)))
     _join_all(p, op, tensors, dims.pop(), 0)
 

@@ -95,7 +95,7 @@ def _pin(network: Network, error: Unrecordable) -> None:
     reason = f"{short_name(op.name)} in {op.module or 'the network'} {error}"
     for p in network.propagations:
         if any(op is other for other in p.trace.root.ops()):
-            for tensor in (*p.tensor_inputs(op), *pytree.tree_leaves(op.output)):
+            for tensor in (*op.tensors, *op.outputs):
                 p.freeze_tensor(tensor, reason)
 
 
@@ -108,9 +108,7 @@ def _failure(network: Network, space: Space) -> CannotRun | None:
         model = copy_modules(network.model, to_meta) if p.trace.meta else network.model
         pruned = prune(model, space, space.repair(wanted), scores)
         try:
-            again = trace(
-                pruned, network.example_input, training=training, limit=network.limit, data=not p.trace.meta
-            )
+            again = trace(pruned, network.example_input, training=training, limit=network.limit, data=not p.trace.meta)
         except CannotRun as error:
             return error
         if _output_shapes(again) != _output_shapes(p.trace):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -81,6 +82,21 @@ class Op:
     module: str
     clobbers: bool = False  # writes into memory that is read later under another name
 
+    @cached_property
+    def tensors(self) -> list["Ref | Param | Const"]:
+        """All tensors among the arguments."""
+        return [x for x in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(x, (Ref, Param, Const))]
+
+    @cached_property
+    def inputs(self) -> list[Ref]:
+        """The computed ones among them."""
+        return [x for x in self.tensors if isinstance(x, Ref)]
+
+    @cached_property
+    def outputs(self) -> list[Ref]:
+        """All values that it computes."""
+        return [x for x in pytree.tree_leaves(self.output) if isinstance(x, Ref)]
+
 
 @dataclass(eq=False)
 class Call:
@@ -100,9 +116,10 @@ class Call:
             else:
                 yield from item.ops()
 
+    @cached_property
     def computing(self) -> set[int]:
         """Ids of the functions that compute a tensor; the others only update buffers."""
-        return {id(op) for op in self.ops() if any(isinstance(leaf, Ref) for leaf in pytree.tree_leaves(op.output))}
+        return {id(op) for op in self.ops() if op.outputs}
 
 
 @dataclass(eq=False)
@@ -285,10 +302,10 @@ def _mark_clobbering(root: Call, recorder: _Recorder) -> None:
     order = {id(op): i for i, op in enumerate(root.ops())}
     last_read: dict[int, int] = {}
     for op in root.ops():
-        for leaf in pytree.tree_leaves((op.args, op.kwargs)):
-            if isinstance(leaf, Ref):
-                last_read[leaf.value] = order[id(op)]
+        for ref in op.inputs:
+            last_read[ref.value] = order[id(op)]
+    sharing: dict[int, list[int]] = {}
+    for value, memory in enumerate(recorder.storages):
+        sharing.setdefault(memory, []).append(value)
     for op, memory, before in recorder.writes:
-        op.clobbers = any(
-            recorder.storages[v] == memory and last_read.get(v, -1) > order[id(op)] for v in range(before)
-        )
+        op.clobbers = any(last_read.get(v, -1) > order[id(op)] for v in sharing.get(memory, ()) if v < before)
