@@ -7,7 +7,7 @@ emits (torch/_inductor/fx_passes/mkldnn_fusion.py); calling them directly spares
 
 import copy
 import operator
-import sys
+import warnings
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ def lower(model: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32)
     """
     try:
         with torch.no_grad():
-            traced = copy.deepcopy(fx.symbolic_trace(model))
+            traced = copy.deepcopy(_traced(model))
             ShapeProp(traced).propagate(example)
             _fold_batch_norms(traced)
             if example.device.type == "cpu" and torch.backends.mkldnn.is_available():
@@ -58,9 +58,9 @@ def lower(model: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32)
             traced.recompile()
             lowered = Typed(traced.to(dtype).to(memory_format=torch.channels_last), dtype)
             lowered(example)
-    except Exception as error:  # whatever the user's network does that symbolic tracing cannot follow
+    except Exception as error:  # whatever the user's network does that cannot be traced
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"evaluation: the network is run as it is, since tracing failed: {reason}", file=sys.stderr)
+        warnings.warn(f"the network is evaluated as it is, more slowly: it cannot be traced: {reason}", stacklevel=2)
         return Mixed(model, dtype)
     return lowered
 
@@ -115,6 +115,27 @@ class FusedConvolution(nn.Module):
         return torch.ops.mkldnn._convolution_pointwise.binary(
             x, other, self.weight, self.bias, *self.geometry, "add", None, unary, list(scalars), ""
         )
+
+
+class _Tracer(fx.Tracer):
+    """Follows a network into its modules; one that it cannot follow becomes a single step."""
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        depth = len(self.module_stack)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:  # as in `lower`
+            while len(self.module_stack) > depth:
+                self.module_stack.popitem()
+            return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
+
+
+def _traced(model: nn.Module) -> fx.GraphModule:
+    tracer = _Tracer()
+    graph = tracer.trace(model)
+    traced = fx.GraphModule(model, graph)
+    traced.graph.eliminate_dead_code()  # what was recorded of a module before it could not be followed any more
+    return traced
 
 
 def _fold_batch_norms(traced: fx.GraphModule) -> None:
