@@ -1,12 +1,13 @@
 """Hardware-aware neural-network pruning by multi-objective evolution.
 
-`hamp.search` runs a whole search in one process; the workflow runs the same stages as jobs.
+`hamp.search` runs a whole search in one process; the workflow runs the same stages as jobs. `hamp.load` gives a network
+of a finished run.
 """
 
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {"search": "api"}
+_PUBLIC = {"load": "loading", "search": "api"}
 
 
 def __getattr__(name: str) -> Any:

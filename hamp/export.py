@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from hamp.models.weights import save_weights
 from hamp.tables import atomic
 
 Format = Literal["onnx", "pt2", "torchscript", "safetensors"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 OPSET = 18
 TOLERANCE = 1e-4

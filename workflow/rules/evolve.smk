@@ -231,3 +231,4 @@ rule select:
         " --measured {input.measured} {params.before} --method {wildcards.method}"
         " --generation {wildcards.generation} {params.settings} --evaluated {output.evaluated}"
         " --archive {output.archive} --population {output.population} > {log} 2>&1"
+        " && cat {log}"

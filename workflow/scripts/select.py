@@ -1,6 +1,7 @@
 """Join what was found of a generation's candidates, and choose the survivors."""
 
 from hamp.command import StageParser, run
+from hamp.progress import line
 from hamp.stages.select import evaluated, select
 from hamp.tables import CANDIDATES, ERRORS, EVALUATED, MEASURED, empty, read, write
 
@@ -33,6 +34,7 @@ def main() -> None:
     write(new, arguments.evaluated)
     write(archive, arguments.archive)
     write(population, arguments.population)
+    print(f"{arguments.method}, generation {arguments.generation}: {line(archive, arguments.objectives)}")
 
 
 if __name__ == "__main__":

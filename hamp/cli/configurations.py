@@ -1,0 +1,49 @@
+"""Configurations as the subcommands read them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hamp.configuration.blocks import Config
+from hamp.configuration.validate import load
+from hamp.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def read_configuration(file: Path) -> Config:
+    """The settings in a YAML file, defaults filled in.
+
+    Raises:
+        UserError: it is absent, no YAML, or wrong; one line a mistake.
+    """
+    import yaml
+
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{file}: no such file; `hamp init` writes a configuration to begin with") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if settings is not None and not isinstance(settings, dict):
+        raise UserError(f"{file}: must be keys with values, as config/config.yaml")
+    return load(settings or {})
+
+
+def described_network(settings: Config) -> "tuple[nn.Module, tuple[int, int, int]]":
+    """The network of a configuration, its weights loaded where they are given, and the shape of an image.
+
+    Raises:
+        UserError: it cannot be built, or only the user's own code could tell what its images are.
+    """
+    from hamp.data.sources import describe
+    from hamp.models.build import build
+    from hamp.models.weights import load_weights
+
+    data = describe(settings.data)
+    if data is None:
+        raise UserError(f"data.source: '{settings.data.source}' tells its classes only when read; run the workflow")
+    model = build(settings.network, len(data.classes), data.channels).eval()
+    if settings.network.weights is not None:
+        load_weights(model, settings.network.weights)
+    return model, (data.channels, settings.data.image_size, settings.data.image_size)

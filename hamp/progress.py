@@ -1,0 +1,32 @@
+"""How far a search is, in one line: for the log of each generation and for `hamp watch`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from hamp.analysis.dominance import non_dominated
+from hamp.stages.progress import history
+from hamp.tables import columns
+
+SHOWN = {"error": ("error", 100, " %"), "latency_ms": ("latency", 1, " ms"), "memory_bytes": ("memory", 1e-6, " MB")}
+SHOWN |= {"macs": ("multiply-adds", 1e-6, " M"), "parameters": ("parameters", 1e-3, " k")}
+
+
+def line(archive: pa.Table, objectives: Sequence[str]) -> str:
+    """Evaluations, size of the front, hypervolume, and the best of each objective.
+
+    Args:
+        archive: all evaluated so far (table EVALUATED).
+        objectives: names of the objectives.
+    """
+    values = columns(archive, list(objectives))
+    best = []
+    for name, least in zip(objectives, np.min(values, axis=0), strict=True):
+        word, factor, unit = SHOWN.get(name, (name, 1, ""))
+        best.append(f"{word} {factor * least:.3g}{unit}")
+    volume = history(archive, objectives)[2][-1]
+    return (
+        f"{len(archive)} evaluated, {int(non_dominated(values).sum())} on the front, hypervolume {volume:.4f}, "
+        f"best {', '.join(best)}"
+    )

@@ -1,0 +1,131 @@
+"""Exported files: each computes what the network computes, and tells what it is."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from hamp import export
+from hamp.configuration.blocks import Network
+from hamp.data.licences import licence_of
+from hamp.errors import UserError
+from hamp.models.build import build
+from hamp.pruning import discover, prune
+
+MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.3, 0.25])
+CLASSES = tuple("abcdefghij")
+
+
+class Concatenating(nn.Module):
+    """Two branches side by side, one of them grouped."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 12, 3, 2, 1)
+        self.left, self.right = nn.Conv2d(12, 8, 1), nn.Conv2d(12, 12, 3, 1, 1, groups=12)
+        self.norm, self.last = nn.BatchNorm2d(20), nn.Linear(20, 10)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        x = self.norm(torch.cat([self.left(x), self.right(x)], 1)).relu()
+        return self.last(x.mean((2, 3)))
+
+
+def pruned(model, side):
+    space = discover(model.eval(), torch.zeros(2, 3, side, side))
+    widths = space.repair(0.6 * space.channels)
+    network = prune(model, space, widths)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 2)
+    return export.deployable(network, MEAN, STD), widths
+
+
+@pytest.fixture(scope="module")
+def networks():
+    torch.manual_seed(0)
+    named = {
+        "resnet20": (build(Network(name="resnet20"), 10, 3), 32),
+        "concatenating": (Concatenating(), 16),
+        "mobilenet_v2": (build(Network(name="torchvision:mobilenet_v2"), 10, 3), 64),
+    }
+    return {name: (*pruned(model, side), side) for name, (model, side) in named.items()}
+
+
+NAMES = ["concatenating", "resnet20", pytest.param("mobilenet_v2", marks=pytest.mark.slow)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "pt2", "torchscript", "safetensors"])
+@pytest.mark.parametrize("name", NAMES)
+def test_files_compute_what_the_network_computes(networks, tmp_path, name, form):
+    model, widths, side = networks[name]
+    told = export.metadata("abc", widths, model, CLASSES, "cifar10", error_test=0.1)
+    file = tmp_path / f"network.{form}"
+    assert export.write(form, model, torch.rand(5, 3, side, side), file, told) < 1e-4
+    images = torch.rand(3, 3, side, side)
+    with torch.inference_mode():
+        expected = model(images).numpy()
+        if form == "onnx":
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            (found,) = session.run(["output"], {"image": images.numpy()})
+        elif form == "pt2":
+            found = torch.export.load(file).module()(images).numpy()
+        elif form == "torchscript":
+            found = torch.jit.load(file)(images).numpy()
+        else:
+            return
+    assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
+
+
+def test_an_onnx_file_tells_what_it_is(networks, tmp_path):
+    model, widths, side = networks["concatenating"]
+    told = export.metadata("abc", widths, model, CLASSES, "cifar10", error_test=0.1, latency_ms=2.5)
+    export.write("onnx", model, torch.rand(3, 3, side, side), tmp_path / "x.onnx", told)
+    content = onnx.load(tmp_path / "x.onnx")
+    onnx.checker.check_model(content)
+    found = {entry.key: entry.value for entry in content.metadata_props}
+    assert json.loads(found["classes"]) == list(CLASSES)
+    assert json.loads(found["widths"]) == widths.tolist()
+    assert np.allclose(json.loads(found["mean"]), MEAN)
+    assert found["data_licence"] == licence_of("cifar10")
+    assert float(found["latency_ms"]) == 2.5
+    assert content.graph.input[0].type.tensor_type.shape.dim[0].dim_param != ""
+    assert [node.name for node in (*content.graph.input, *content.graph.output)] == ["image", "output"]
+
+
+def test_equal_networks_give_equal_files(networks, tmp_path):
+    model, widths, side = networks["concatenating"]
+    told = export.metadata("abc", widths, model, CLASSES, "digits")
+    for form in ("onnx", "safetensors"):
+        for name in ("a", "b"):
+            export.write(form, model, torch.rand(3, 3, side, side), tmp_path / name, told)
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_file_that_computes_something_else_is_not_left(networks, tmp_path, monkeypatch):
+    model, widths, side = networks["concatenating"]
+    wrong = {**export._READERS, "safetensors": lambda path, model, examples: np.full((3, 10), 7.0)}
+    monkeypatch.setattr(export, "_READERS", wrong)
+    told = export.metadata("abc", widths, model, CLASSES, "digits")
+    with pytest.raises(UserError, match="outputs differ from the network's"):
+        export.write("safetensors", model, torch.rand(3, 3, side, side), tmp_path / "x.safetensors", told)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_written_is_one_line(tmp_path):
+    class Odd(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)) if float(x.sum()) > 0 else x.sum((2, 3))
+
+    model = export.deployable(Odd(), MEAN, STD)
+    with pytest.raises(UserError, match="cannot be written as pt2") as caught:
+        export.write("pt2", model, torch.rand(3, 3, 8, 8), tmp_path / "x.pt2", {})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
