@@ -8,45 +8,11 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from hamp.hardware.validation import figures
 from hamp.report.style import COLOURS, FAINT, INK, MUTED, figure
 from hamp.tables import columns
 
 WITHIN = 0.1
-
-
-@dataclass(frozen=True)
-class Validation:
-    """How well latency was predicted.
-
-    Attributes:
-        networks: that were measured.
-        rmspe: root mean squared relative error.
-        bias: mean relative error; positive where the prediction is too high.
-        within: share of the networks predicted within ±10%.
-        spearman, kendall: rank correlations.
-    """
-
-    networks: int
-    rmspe: float
-    bias: float
-    within: float
-    spearman: float
-    kendall: float
-
-
-def validate(predicted: np.ndarray, measured: np.ndarray) -> Validation:
-    """Figures of predicted against measured latency, both (n,), n at least 2."""
-    from scipy.stats import kendalltau, spearmanr
-
-    error = predicted / measured - 1
-    return Validation(
-        networks=len(error),
-        rmspe=float(np.sqrt(np.mean(error**2))),
-        bias=float(np.mean(error)),
-        within=float(np.mean(np.abs(error) <= WITHIN)),
-        spearman=float(spearmanr(predicted, measured).statistic),
-        kendall=float(kendalltau(predicted, measured).statistic),
-    )
 
 
 def ratios(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -73,12 +39,14 @@ def latency_figure(search: pa.Table, front: pa.Table) -> Figure:
         if not len(table):
             continue
         predicted, measured = ratios(table)
-        axes.scatter(measured, predicted, s=size, marker=marker, color=colour, lw=0, alpha=0.9, label=name)
+        axes.scatter(
+            measured, predicted, s=size, marker=marker, color=colour, lw=0, label=name, rasterized=len(table) > 500
+        )
         weights = np.full(len(measured), 100 / len(measured))
         relative = np.clip(predicted / measured - 1, -0.5, 0.5)
         errors.hist(relative, bins=bins, weights=weights, color=colour, alpha=0.75, label=name)
         if len(table) > 1:
-            lines.append(_told(name, validate(predicted, measured)))
+            lines.append(_told(name, figures(predicted, measured)))
     top = 1.05 * max(axes.get_xlim()[1], axes.get_ylim()[1])
     diagonal = np.array([0.0, top])
     axes.fill_between(diagonal, diagonal * (1 - WITHIN), diagonal * (1 + WITHIN), color=COLOURS[2], alpha=0.12, lw=0)
@@ -94,10 +62,11 @@ def latency_figure(search: pa.Table, front: pa.Table) -> Figure:
     return made
 
 
-def _told(name: str, figures: Validation) -> str:
+def _told(name: str, found: Mapping[str, float]) -> str:
     return (
-        f"{name}: {figures.networks} networks, {figures.within:.0%} within ±10%, RMSPE {figures.rmspe:.1%}, "
-        f"bias {figures.bias:+.1%}, Spearman {figures.spearman:.3f}, Kendall {figures.kendall:.3f}"
+        f"{name}: {found['networks']} networks, {found['within_10_percent']:.0%} within ±10%, "
+        f"RMSPE {found['rmspe']:.1%}, bias {found['bias']:+.1%}, "
+        f"Spearman {found['spearman']:.3f}, Kendall {found['kendall']:.3f}"
     )
 
 

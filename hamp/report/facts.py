@@ -56,7 +56,8 @@ def page(title: str, body: Iterable[str]) -> str:
 
 def section(title: str, explanation: str, rows: Sequence[Sequence[Any]], head: Sequence[str] = ()) -> str:
     """A titled table; numbers stand right."""
-    cells = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
+    sides = [' class="number"' if _is_number(value) else "" for value in rows[0]]
+    cells = "".join(f"<th scope=col{side}>{escape(name)}</th>" for name, side in zip(head, sides, strict=False))
     header = f"<thead><tr>{cells}</tr></thead>" if head else ""
     lines = "".join(
         "<tr>" + f"<th scope=row>{escape(str(row[0]))}</th>" + "".join(map(_cell, row[1:])) + "</tr>" for row in rows
@@ -92,12 +93,12 @@ def methods_page(hypervolume: pa.Table) -> str:
                 float(own.max()),
                 len(own),
                 evaluations[method],
-                f"{np.median(best) / np.median(own):.3f}×" if np.median(own) > 0 else "–",
-                f"{compared.a12:.2f}" if compared else "–",
-                f"{compared.p:.3g}" if compared else "–",
+                float(np.median(best) / np.median(own)) if np.median(own) > 0 else "–",
+                compared.a12 if compared else 0.5,
+                compared.p if compared else 1.0,
             )
         )
-    head = ("method", "median", "least", "most", "seeds", "evaluations", f"{order[0]} over it", "A12", "p")
+    head = ("method", "median", "least", "most", "seeds", "evaluations", f"{order[0]} / it", "A12", "p")
     body = [
         section(
             "Hypervolume after the last generation",
@@ -173,8 +174,12 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, 
             yield f"{prefix}{key}", value
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         return f"<td>{escape(str(value))}</td>"
     text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
     return f"<td class=number>{text}</td>"

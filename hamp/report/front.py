@@ -71,12 +71,16 @@ def _name(axes: Axes, front: pa.Table) -> None:
     told: dict[str, list[str]] = {}
     for prefer in PREFERENCES:
         told.setdefault(choose(rows, {}, prefer).network["candidate"], []).append(NAMES[prefer])
+    axes.autoscale_view()
+    left, right = axes.get_xlim()
     for row in rows:
         if row["candidate"] in told:
+            at_right = row["latency_ms"] > left + 0.75 * (right - left)
             axes.annotate(
                 ", ".join(told[row["candidate"]]),
                 (row["latency_ms"], 100 * row["error_validation"]),
-                xytext=(9, 7),
+                xytext=(-9 if at_right else 9, 7),
+                ha="right" if at_right else "left",
                 textcoords="offset points",
                 color=INK,
                 fontsize=9,

@@ -1,12 +1,16 @@
 """Exported files: each computes what the network computes, and tells what it is."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from hamp import export
@@ -129,3 +133,18 @@ def test_a_network_that_cannot_be_written_is_one_line(tmp_path):
         export.write("pt2", model, torch.rand(3, 3, 8, 8), tmp_path / "x.pt2", {})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_example_of_the_documentation_predicts(networks, tmp_path):
+    model, widths, side = networks["concatenating"]
+    told = export.metadata("abc", widths, model, CLASSES, "digits")
+    export.write("onnx", model, torch.rand(3, 3, side, side), tmp_path / "x.onnx", told)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    text = (Path(__file__).parents[2] / "docs" / "results-and-export.md").read_text()
+    (tmp_path / "predict.py").write_text(text.partition("```python\n")[2].partition("```")[0])
+    command = [sys.executable, tmp_path / "predict.py", tmp_path / "x.onnx", tmp_path / "x.png"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    with torch.inference_mode():
+        scores = model(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)
+    assert answer.stdout.strip() == CLASSES[int(scores.argmax())]

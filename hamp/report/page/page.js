@@ -36,7 +36,7 @@ const state = { prefer: "knee", limits: {}, picked: null };
 
 function readAddress() {
   const fields = new URLSearchParams(location.hash.slice(1));
-  state.prefer = fields.get("prefer") in WORDS ? fields.get("prefer") : "knee";
+  state.prefer = Object.hasOwn(WORDS, fields.get("prefer")) ? fields.get("prefer") : "knee";
   state.picked = byName.has(fields.get("network")) ? fields.get("network") : null;
   state.limits = {};
   for (const name of Object.keys(LIMITS)) {
