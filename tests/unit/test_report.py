@@ -29,6 +29,7 @@ def test_every_file_is_written_and_no_other(results):
     assert {"front.html", "methods.svg", "surrogate.svg"} <= written
 
 
+@pytest.mark.slow
 def test_figures_are_svg_and_made_again_alike(results, tmp_path):
     make(tmp_path / "made", methods=("hamp", "nsga2", "random"), seeds=(0, 1, 2))
     build(Results(tmp_path / "made"))
@@ -98,6 +99,7 @@ def test_an_unfinished_run_is_one_line(tmp_path):
         build(Results(tmp_path / "made"))
 
 
+@pytest.mark.slow
 def test_many_points_stay_small(tmp_path):
     make(tmp_path / "made", generations=9, size=500, members=40)
     results = Results(tmp_path / "made")
