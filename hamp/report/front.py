@@ -73,19 +73,18 @@ def _name(axes: Axes, front: pa.Table) -> None:
         told.setdefault(choose(rows, {}, prefer).network["candidate"], []).append(NAMES[prefer])
     axes.autoscale_view()
     left, right = axes.get_xlim()
-    for row in rows:
-        if row["candidate"] in told:
-            at_right = row["latency_ms"] > left + 0.75 * (right - left)
-            axes.annotate(
-                ", ".join(told[row["candidate"]]),
-                (row["latency_ms"], 100 * row["error_validation"]),
-                xytext=(-9 if at_right else 9, 7),
-                ha="right" if at_right else "left",
-                textcoords="offset points",
-                color=INK,
-                fontsize=9,
-                fontweight="bold",
-            )
+    for number, row in enumerate(row for row in rows if row["candidate"] in told):
+        at_right = row["latency_ms"] > left + 0.75 * (right - left)
+        axes.annotate(
+            ", ".join(told[row["candidate"]]),
+            (row["latency_ms"], 100 * row["error_validation"]),
+            xytext=(-9 if at_right else 9, -15 if number % 2 else 7),
+            ha="right" if at_right else "left",
+            textcoords="offset points",
+            color=INK,
+            fontsize=9,
+            fontweight="bold",
+        )
 
 
 def _percent(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -187,6 +187,8 @@ function details(network, reason) {
     ["Found by", `${network.method}, seed ${network.seed}`],
   ];
   const command = `hamp export ${network.candidate} --results ${data.results} --format onnx --output ${network.candidate}.onnx`;
+  // A line breaks between words only, not after a hyphen.
+  const words = command.split(" ").flatMap((word, index) => [index ? " " : "", ["span", { class: "word" }, word]]);
   const linked = window.top === window;
   const file = (path) => (linked ? ["a", { href: `../${path}` }, path] : ["code", {}, path]);
   $("#details").replaceChildren(...[
@@ -198,7 +200,7 @@ function details(network, reason) {
       ["div", {}, ["dt", {}, "memory"], ["dd", {}, text("memory_bytes", network), ["small", {}, `${digits((100 * network.memory_bytes) / unpruned.memory_bytes, 2)} % of ${digits(unpruned.memory_bytes / 1e6)} MB`]]],
     ],
     ["h3", {}, "Take it home"],
-    ["div", { class: "command" }, ["code", { id: "command" }, command], ["button", { type: "button", id: "copy" }, "Copy"]],
+    ["div", { class: "command" }, ["code", { id: "command" }, ...words], ["button", { type: "button", id: "copy" }, "Copy"]],
     ["h3", {}, "Figures"],
     ["table", { class: "facts" }, ["tbody", {}, ...facts.map(([name, value]) => ["tr", {}, ["th", { scope: "row" }, name], ["td", {}, value]])]],
     ["h3", {}, "Channels kept"],
