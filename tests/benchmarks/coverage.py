@@ -32,9 +32,9 @@ DENSE = {
     "lraspp_mobilenet_v3_large": lambda: models.segmentation.lraspp_mobilenet_v3_large(weights_backbone=None),
     "ssdlite320_mobilenet_v3_large": lambda: models.detection.ssdlite320_mobilenet_v3_large(weights_backbone=None),
     "fasterrcnn_resnet50_fpn": lambda: models.detection.fasterrcnn_resnet50_fpn(weights_backbone=None),
-    "fasterrcnn_resnet50_fpn.backbone": lambda: models.detection.fasterrcnn_resnet50_fpn(
-        weights_backbone=None
-    ).backbone,
+    "fasterrcnn_resnet50_fpn.backbone": lambda: (
+        models.detection.fasterrcnn_resnet50_fpn(weights_backbone=None).backbone
+    ),
 }
 SIZES = {"inception_v3": 192, "alexnet": 80, "maxvit_t": 224, "vit": 224, "ssdlite320": 320}
 LARGE = 300e6  # parameters; above, float32 is used: the silenced network alone takes twice the memory of the weights
@@ -115,9 +115,7 @@ def difference(
         outputs.append([t.detach() for t in (*before, *_outputs(candidate, x))])
         del candidate, before, optimiser
         gc.collect()
-    return max(
-        ((a - b).abs().max() / b.abs().max().clamp_min(1e-12)).item() for a, b in zip(*outputs, strict=True)
-    )
+    return max(((a - b).abs().max() / b.abs().max().clamp_min(1e-12)).item() for a, b in zip(*outputs, strict=True))
 
 
 def _outputs(network: nn.Module, x: Tensor) -> list[Tensor]:
@@ -176,7 +174,8 @@ def main() -> None:
     done = [r for r in found if isinstance(r, Row)]
     convolutional = [r for r in done if r.name in classification_networks()]
     enough = sum(r.prunable >= 0.8 for r in convolutional)
-    print("# Coverage\n\nWritten by `tests/benchmarks/coverage.py`. For each torchvision network: the groups found, the")
+    print("# Coverage\n\nWritten by `tests/benchmarks/coverage.py`.")
+    print("For each torchvision network: the groups found, the")
     print("share of its convolutions' output channels that can be pruned, the time to find the space, the largest")
     print("relative difference between the network pruned at random widths (and with random branches removed) and the")
     print("silenced full network (training and evaluation mode, before and after one step of SGD), and the output")

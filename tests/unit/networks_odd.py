@@ -19,7 +19,9 @@ class DualPath(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = conv(3, 24)
-        self.blocks = nn.ModuleList(nn.Sequential(conv(24 + 8 * i, 20), nn.Conv2d(20, 24, 3, padding=1)) for i in range(3))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(conv(24 + 8 * i, 20), nn.Conv2d(20, 24, 3, padding=1)) for i in range(3)
+        )
         self.head = nn.Linear(24 + 8 * 3, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,11 +136,13 @@ class Squeezed(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = conv(3, 16)
-        self.expand, self.depth = nn.ModuleList(conv(16, 32, 1) for _ in range(2)), nn.ModuleList(
-            conv(32, 32, groups=32) for _ in range(2)
+        self.expand, self.depth = (
+            nn.ModuleList(conv(16, 32, 1) for _ in range(2)),
+            nn.ModuleList(conv(32, 32, groups=32) for _ in range(2)),
         )
-        self.down, self.up = nn.ModuleList(nn.Linear(32, 8) for _ in range(2)), nn.ModuleList(
-            nn.Linear(8, 32) for _ in range(2)
+        self.down, self.up = (
+            nn.ModuleList(nn.Linear(32, 8) for _ in range(2)),
+            nn.ModuleList(nn.Linear(8, 32) for _ in range(2)),
         )
         self.project = nn.ModuleList(nn.Sequential(nn.Conv2d(32, 16, 1), nn.BatchNorm2d(16)) for _ in range(2))
         self.fc = nn.Linear(16, 9)
