@@ -25,7 +25,7 @@ from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.stages.evaluate import evaluate
 from hamp.stages.initial import initial
-from hamp.stages.measure import measured, predicted
+from hamp.stages.measure import measured, predicted, pruned
 from hamp.stages.pareto import aggregate
 from hamp.stages.pretrain import given, pretrain
 from hamp.stages.scores import scores as scores_of
@@ -33,7 +33,7 @@ from hamp.stages.select import evaluated, select
 from hamp.stages.space import space as space_of
 from hamp.stages.surrogate import local_search, surrogate
 from hamp.stages.vary import vary
-from hamp.tables import EVALUATED, empty, matrix
+from hamp.tables import EVALUATED, empty
 from hamp.training.tasks import Task, task
 
 Run = tuple[str, int]
@@ -205,13 +205,9 @@ def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:
     config = problem.config
     if config.measure.latency == "predicted" or not len(offspring):
         return predicted(offspring, problem.space, problem.profile, config.device.batch_size)
-    networks = {
-        name: prune(problem.model, problem.space, widths, problem.scores)
-        for name, widths in zip(offspring["candidate"].to_pylist(), matrix(offspring), strict=True)
-    }
     return measured(
         offspring,
-        networks,
+        pruned(offspring, problem.model, problem.space, problem.scores),
         problem.model,
         problem.space,
         problem.profile,

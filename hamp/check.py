@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from hamp.callables import file_of
 from hamp.configuration.blocks import Config
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
@@ -26,8 +27,8 @@ def check_once(config: Config, folder: Path) -> None:
     Raises:
         UserError: what `check` found.
     """
-    specs = [spec.partition(":")[0] for spec in (config.network.name, config.task, config.data.source)]
-    files = [file for file in (*specs, config.network.weights) if file and Path(file).is_file()]
+    own = [file_of(spec) for spec in (config.network.name, config.task, config.data.source)]
+    files = [file for file in (*own, config.network.weights) if file and Path(file).is_file()]
     text = json.dumps([_relevant(config), code_digest(Path(__file__)), *map(file_digest, files)])
     good = folder / f"good-{sha256(text.encode()).hexdigest()[:16]}"
     if good.exists():

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from hamp.callables import file_of
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
 
@@ -42,7 +43,7 @@ def combinations(config: Config) -> list[str]:
         ("task", config.task),
         ("data.source", config.data.source),
     ):
-        file = _file_of(spec)
+        file = file_of(spec)
         if file is not None and not file.is_file():
             mistakes.append(f"{key}: '{spec}': there is no file '{file}'; give path/to/file.py:callable")
     mistakes += _data(config)
@@ -57,7 +58,7 @@ def combinations(config: Config) -> list[str]:
 
 def _data(config: Config) -> list[str]:
     data = config.data
-    if data.source == "digits" or _file_of(data.source) is not None:
+    if data.source == "digits" or file_of(data.source) is not None:
         return []
     if data.root is None:
         return [f"data.root: missing; source '{data.source}' needs the folder of the images"]
@@ -76,12 +77,6 @@ def _normalisation(config: Config) -> list[str]:
         if min(std) <= 0:
             return [f"data.std: {std} must be positive"]
     return []
-
-
-def _file_of(spec: str) -> Path | None:
-    """The file of `path/to/file.py:callable`."""
-    file, separator, _ = spec.partition(":")
-    return Path(file) if separator and file.endswith(".py") else None
 
 
 def _parse(settings: Mapping[str, Any]) -> tuple[Config, list[str]]:

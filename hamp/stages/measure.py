@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Device, Measure
-from hamp.hardware.predictor import predict
+from hamp.hardware.predictor import Predictor, predictor
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import MEASURED, build, matrix
@@ -19,18 +19,26 @@ if TYPE_CHECKING:
 
 def predicted(candidates: pa.Table, space: Space, profile: pa.Table, batch_size: int) -> pa.Table:
     """Table MEASURED with the profile's predictions; nothing is run."""
-    widths = matrix(candidates)
-    latency = predict(profile, space, widths)
+    latency = predictor(profile, space)
+    known = _known(candidates, space, latency, batch_size)
     return build(
         MEASURED,
         {
             "candidate": candidates["candidate"],
-            "latency_ms": latency,
-            "latency_iqr_ms": np.zeros(len(widths)),
-            **_known(candidates, space, profile, batch_size),
-            "baseline_latency_ms": predict(profile, space, np.repeat(space.channels[None, :], len(widths), axis=0)),
+            "latency_ms": known["latency_predicted_ms"],
+            "latency_iqr_ms": np.zeros(len(candidates)),
+            **known,
+            "baseline_latency_ms": latency(np.repeat(space.channels[None, :], len(candidates), axis=0)),
         },
     )
+
+
+def pruned(candidates: pa.Table, model: "nn.Module", space: Space, scores: list[np.ndarray]) -> dict[str, "nn.Module"]:
+    """The network of each candidate, by name: what `measured` measures of a generation."""
+    from hamp.pruning.slicing import prune
+
+    named = zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)
+    return {name: prune(model, space, widths, scores) for name, widths in named}
 
 
 def measured(
@@ -71,17 +79,17 @@ def measured(
         MEASURED,
         {
             **{name: latency[name] for name in ("candidate", "latency_ms", "latency_iqr_ms", "baseline_latency_ms")},
-            **_known(candidates, space, profile, device.batch_size),
+            **_known(candidates, space, predictor(profile, space), device.batch_size),
         },
     )
     return table.replace_schema_metadata(latency.schema.metadata)
 
 
-def _known(candidates: pa.Table, space: Space, profile: pa.Table, batch_size: int) -> dict[str, np.ndarray]:
+def _known(candidates: pa.Table, space: Space, latency: Predictor, batch_size: int) -> dict[str, np.ndarray]:
     """What is computed, not measured."""
     widths = matrix(candidates)
     costs = space.costs(widths, batch_size=batch_size)
     return {
-        "latency_predicted_ms": predict(profile, space, widths),
+        "latency_predicted_ms": latency(widths),
         **{name: costs[name] for name in ("memory_bytes", "macs", "parameters")},
     }

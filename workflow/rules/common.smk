@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from hamp.callables import file_of
 from hamp.check import check_once
 from hamp.configuration.validate import load
 from hamp.digest import code_digest, file_digest
@@ -80,8 +81,8 @@ def digests(files):
 
 def own_file(spec):
     """The file of `path/to/file.py:callable`, as a list of one or none."""
-    file, separator, _ = spec.partition(":")
-    return [file] if separator and file.endswith(".py") else []
+    file = file_of(spec)
+    return [] if file is None else [file]
 
 
 def data_files():

@@ -2,9 +2,9 @@
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Measure, Network
-from hamp.stages.measure import measured, predicted
+from hamp.stages.measure import measured, predicted, pruned
 from hamp.stages.read import read_space
-from hamp.tables import CANDIDATES, MEASURED, PROFILE, empty, matrix, read, write
+from hamp.tables import CANDIDATES, MEASURED, PROFILE, empty, read, write
 
 
 def main() -> None:
@@ -25,21 +25,13 @@ def main() -> None:
         return
 
     # Only what is measured needs these.
-    from hamp.pruning.slicing import prune
     from hamp.stages.network import facts, load_network
     from hamp.stages.scores import read_scores
 
-    model, scores = (
-        load_network(arguments.network, arguments.weights, arguments.images),
-        read_scores(arguments.scores),
-    )
-    networks = {
-        name: prune(model, space, widths, scores)
-        for name, widths in zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)
-    }
+    model = load_network(arguments.network, arguments.weights, arguments.images)
     table = measured(
         candidates,
-        networks,
+        pruned(candidates, model, space, read_scores(arguments.scores)),
         model,
         space,
         profile,
