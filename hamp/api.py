@@ -172,6 +172,8 @@ def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Tabl
                     offspring=config.search.offspring,
                     **modelled,
                 )
+        if not len(offspring):
+            break
         new = evaluated(offspring, [_errors(problem, offspring)], _latencies(problem, offspring), generation)
         archive, population = select(
             population,
@@ -203,8 +205,8 @@ def _errors(problem: Problem, offspring: pa.Table) -> pa.Table:
 
 def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:
     config = problem.config
-    if config.measure.latency == "predicted" or not len(offspring):
-        return predicted(offspring, problem.space, problem.profile, config.device.batch_size)
+    if config.measure.latency == "predicted":
+        return predicted(offspring, problem.space, problem.profile)
     return measured(
         offspring,
         pruned(offspring, problem.model, problem.space, problem.scores),

@@ -8,27 +8,28 @@ import pyarrow as pa
 
 from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Device, Measure
-from hamp.hardware.predictor import Predictor, predictor
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
+from hamp.stages.known import known
 from hamp.tables import MEASURED, build, matrix
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def predicted(candidates: pa.Table, space: Space, profile: pa.Table, batch_size: int) -> pa.Table:
+def predicted(candidates: pa.Table, space: Space, profile: pa.Table) -> pa.Table:
     """Table MEASURED with the profile's predictions; nothing is run."""
-    latency = predictor(profile, space)
-    known = _known(candidates, space, latency, batch_size)
+    of = known(space, profile)
+    values = of(matrix(candidates))
+    unpruned = of(np.asarray(space.channels)[None, :])
     return build(
         MEASURED,
         {
             "candidate": candidates["candidate"],
-            "latency_ms": known["latency_predicted_ms"],
+            "latency_ms": values["latency_predicted_ms"],
             "latency_iqr_ms": np.zeros(len(candidates)),
-            **known,
-            "baseline_latency_ms": latency(np.repeat(space.channels[None, :], len(candidates), axis=0)),
+            **values,
+            "baseline_latency_ms": np.full(len(candidates), unpruned["latency_predicted_ms"][0]),
         },
     )
 
@@ -79,17 +80,7 @@ def measured(
         MEASURED,
         {
             **{name: latency[name] for name in ("candidate", "latency_ms", "latency_iqr_ms", "baseline_latency_ms")},
-            **_known(candidates, space, predictor(profile, space), device.batch_size),
+            **known(space, profile)(matrix(candidates)),
         },
     )
     return table.replace_schema_metadata(latency.schema.metadata)
-
-
-def _known(candidates: pa.Table, space: Space, latency: Predictor, batch_size: int) -> dict[str, np.ndarray]:
-    """What is computed, not measured."""
-    widths = matrix(candidates)
-    costs = space.costs(widths, batch_size=batch_size)
-    return {
-        "latency_predicted_ms": latency(widths),
-        **{name: costs[name] for name in ("memory_bytes", "macs", "parameters")},
-    }

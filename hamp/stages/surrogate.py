@@ -11,9 +11,9 @@ from hamp.evolution.local_search import Objectives
 from hamp.evolution.methods import METHODS
 from hamp.evolution.surrogate import Surrogate, Target, fit, refit
 from hamp.hardware.predictor import predict
-from hamp.hardware.predictor import predictor as latency_predictor
 from hamp.pruning.space import Space
 from hamp.seeding import generator
+from hamp.stages.known import known
 from hamp.stages.state import archive_of, candidates, domain, ordered
 from hamp.tables import CANDIDATES, SURROGATE, build, empty, matrix
 
@@ -63,13 +63,14 @@ def targets(
 
 def predictor(space: Space, profile: pa.Table, model: Surrogate, objectives: Sequence[str]) -> Objectives:
     """Mean and standard deviation of all objectives at widths: modelled where costly, otherwise computed."""
-    latency = latency_predictor(profile, space)
+    computed = known(space, profile)
 
     def both(widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        known = {**space.costs(widths), "latency_ms": latency(widths)}
-        mean, std = model.predict(widths, {"latency_ms": known["latency_ms"]})
+        values = computed(widths)
+        values["latency_ms"] = values.pop("latency_predicted_ms")
+        mean, std = model.predict(widths, {"latency_ms": values["latency_ms"]})
         zero = np.zeros(len(widths))
-        values = {**known, **mean}
+        values = {**values, **mean}
         return (
             np.column_stack([values[name] for name in objectives]).astype(float),
             np.column_stack([std.get(name, zero) for name in objectives]),

@@ -21,7 +21,7 @@ def main() -> None:
         write(empty(MEASURED), arguments.output)
         return
     if arguments.measure.latency == "predicted":
-        write(predicted(candidates, space, profile, arguments.device.batch_size), arguments.output)
+        write(predicted(candidates, space, profile), arguments.output)
         return
 
     # Only what is measured needs these.

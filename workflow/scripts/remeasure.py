@@ -22,7 +22,7 @@ def main() -> None:
     members, space = read(arguments.members, MEMBERS), read_space(arguments.space)
     profile = read(arguments.profile, PROFILE)
     if arguments.device.runtime == "roofline":
-        write(predicted(members, space, profile, arguments.device.batch_size), arguments.output)
+        write(predicted(members, space, profile), arguments.output)
         return
     model = load_network(arguments.network, arguments.weights, arguments.images)
     finetuned = load_finetuned(model, space, read_scores(arguments.scores), members, arguments.finetuned_weights)
