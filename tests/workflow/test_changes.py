@@ -99,6 +99,8 @@ def code(tmp_path):
         ("hamp/stages/pretrain.py", "def given", "X = 1\n\n\ndef given", MODEL),
         ("hamp/training/loop.py", "EVALUATION_BATCH = 256", "EVALUATION_BATCH = 128", MODEL),
         ("hamp/evolution/surrogate.py", "FOLDS = 5", "FOLDS = 4", SEARCH),
+        ("hamp/export.py", "def metadata", "X = 1\n\n\ndef metadata", {"export", "pareto", "report"}),
+        ("hamp/pruning/importance.py", "def score", "X = 1\n\n\ndef score", MODEL - {"pretrain"}),
         ("workflow/scripts/aggregate.py", "def main", "X = 1\n\n\ndef main", {"aggregate", *END}),
         ("hamp/digest.py", "def code_digest", "X = 1\n\n\ndef code_digest", {"data", *MODEL}),
         ("hamp/check.py", "def check_once", "X = 1\n\n\ndef check_once", set()),

@@ -16,6 +16,11 @@ from pydantic import BaseModel
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 try:
+    if workflow.deployment_settings.deployment_method:
+        raise UserError(
+            "--software-deployment-method: jobs run in the environment in which Snakemake runs; leave it out"
+            " (environment.yml makes that environment with conda)"
+        )
     CONFIG = load(config)
     if workflow.exec_mode == ExecMode.DEFAULT:
         check_once(CONFIG, Path(".snakemake") / "hamp")
@@ -28,8 +33,6 @@ sys.setrecursionlimit(
     max(sys.getrecursionlimit(), 2000 + 50 * CONFIG.search.generations)
 )
 
-# -P: the folder of the scripts is not searched for modules, since some are named as modules of Python's own are.
-PYTHON = f"{shlex.quote(sys.executable)} -P"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
 RESULTS = f"results/{CONFIG.name}"
@@ -50,6 +53,15 @@ wildcard_constraints:
 def code(stage):
     """Digest of a stage's script and of the modules that it imports."""
     return code_digest(SCRIPTS / f"{stage}.py")
+
+
+def command(stage):
+    """Param: how a stage is run, by hand too. -P: some scripts are named as modules of Python's own are.
+
+    It asks for `input`, since Snakemake does not compare such a param: another Python or checkout reruns nothing.
+    """
+    words = shlex.join([sys.executable, "-P", str(SCRIPTS / f"{stage}.py")])
+    return lambda wildcards, input: words
 
 
 def options(*keys, **renamed):
@@ -125,3 +137,79 @@ def exclusive(wildcards):
 def measuring_threads(wildcards):
     """Threads of the `measure` stage, which has nothing to measure where latency is predicted."""
     return exclusive(wildcards) if CONFIG.measure.latency == "measured" else 1
+
+
+def generation_file(name):
+    return f"{RESULTS}/{GENERATION}/{name}"
+
+
+def generation_log(name):
+    return f"{LOGS}/{GENERATION}/{name}.log"
+
+
+def generation_benchmark(name):
+    return f"{BENCHMARKS}/{GENERATION}/{name}.tsv"
+
+
+def previous(name):
+    """Input function: a file of the generation before this one; nothing before the first."""
+
+    def file(wildcards):
+        generation = int(wildcards.generation)
+        if generation == 0:
+            return []
+        return f"{RESULTS}/{SEARCH}/gen{generation - 1}/{name}".format(**wildcards)
+
+    return file
+
+
+def offspring(wildcards):
+    """The table that holds this generation's new candidates: made by the last stage that its method has."""
+    if wildcards.generation == "0":
+        name = "initial.parquet"
+    elif METHODS[wildcards.method].surrogate:
+        name = "offspring.parquet"
+    else:
+        name = "variation.parquet"
+    return generation_file(name).format(**wildcards)
+
+
+def archives(wildcards):
+    """What every search evaluated, as of its last generation."""
+    return expand(
+        f"{RESULTS}/{SEARCH}/gen{CONFIG.search.generations}/archive.parquet",
+        method=CONFIG.methods,
+        seed=CONFIG.seeds,
+    )
+
+
+def every_generation(name, first=0):
+    """A table of every generation of every search."""
+    return expand(
+        f"{RESULTS}/{GENERATION}/{name}",
+        method=CONFIG.methods,
+        seed=CONFIG.seeds,
+        generation=range(first, CONFIG.search.generations + 1),
+    )
+
+
+def models(wildcards):
+    """The surrogates of the methods that fit one."""
+    return expand(
+        generation_file("surrogate.parquet"),
+        method=[method for method in CONFIG.methods if METHODS[method].surrogate],
+        seed=CONFIG.seeds,
+        generation=range(1, CONFIG.search.generations + 1),
+    )
+
+
+def reported(name):
+    """A file of the report with its caption, category and label."""
+    category, label = REPORT[name]
+    caption = f"../report/{name.replace('.', '-')}.rst"
+    return report(
+        f"{RESULTS}/report/{name}",
+        caption=caption,
+        category=category,
+        labels={"content": label},
+    )

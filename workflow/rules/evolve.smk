@@ -1,41 +1,6 @@
 # The search: a static chain of generations, each method with each seed.
 
 
-def generation_file(name):
-    return f"{RESULTS}/{GENERATION}/{name}"
-
-
-def generation_log(name):
-    return f"{LOGS}/{GENERATION}/{name}.log"
-
-
-def generation_benchmark(name):
-    return f"{BENCHMARKS}/{GENERATION}/{name}.tsv"
-
-
-def previous(name):
-    """Input function: a file of the generation before this one; nothing before the first."""
-
-    def file(wildcards):
-        generation = int(wildcards.generation)
-        if generation == 0:
-            return []
-        return f"{RESULTS}/{SEARCH}/gen{generation - 1}/{name}".format(**wildcards)
-
-    return file
-
-
-def offspring(wildcards):
-    """The table that holds this generation's new candidates: made by the last stage that its method has."""
-    if wildcards.generation == "0":
-        name = "initial.parquet"
-    elif METHODS[wildcards.method].surrogate:
-        name = "offspring.parquet"
-    else:
-        name = "variation.parquet"
-    return generation_file(name).format(**wildcards)
-
-
 rule initial:
     input:
         space=rules.space.output,
@@ -45,14 +10,17 @@ rule initial:
         f"{LOGS}/{SEARCH}/gen0/initial.log",
     benchmark:
         f"{BENCHMARKS}/{SEARCH}/gen0/initial.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         settings=options("search.population"),
+        run=command("initial"),
         code=code("initial"),
     shell:
-        "{PYTHON} {SCRIPTS}/initial.py --space {input.space} --seed {wildcards.seed} {params.settings}"
+        "{params.run} --space {input.space} --seed {wildcards.seed} {params.settings}"
         " --output {output} > {log} 2>&1"
 
 
@@ -70,6 +38,8 @@ rule vary:
         generation_benchmark("vary")
     wildcard_constraints:
         generation=r"[1-9]\d*",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1000,
         runtime=10,
@@ -77,9 +47,10 @@ rule vary:
         settings=options(
             "search.offspring", "search.patience", "search.tolerance", "objectives"
         ),
+        run=command("vary"),
         code=code("vary"),
     shell:
-        "{PYTHON} {SCRIPTS}/vary.py --space {input.space} --profile {input.profile}"
+        "{params.run} --space {input.space} --profile {input.profile}"
         " --population {input.population} --archive {input.archive} --method {wildcards.method}"
         " --seed {wildcards.seed} --generation {wildcards.generation} {params.settings}"
         " --output {output} > {log} 2>&1"
@@ -98,14 +69,17 @@ rule surrogate:
         generation_benchmark("surrogate")
     wildcard_constraints:
         generation=r"[1-9]\d*",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=30,
     params:
         settings=options("objectives", "measure.latency"),
+        run=command("surrogate"),
         code=code("surrogate"),
     shell:
-        "{PYTHON} {SCRIPTS}/surrogate.py --space {input.space} --profile {input.profile}"
+        "{params.run} --space {input.space} --profile {input.profile}"
         " --archive {input.archive} --seed {wildcards.seed} --generation {wildcards.generation} {params.settings}"
         " --output {output} > {log} 2>&1"
 
@@ -126,14 +100,17 @@ rule local_search:
         generation_benchmark("local_search")
     wildcard_constraints:
         generation=r"[1-9]\d*",
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=30,
     params:
         settings=options("search.offspring", "objectives", "measure.latency"),
+        run=command("local_search"),
         code=code("local_search"),
     shell:
-        "{PYTHON} {SCRIPTS}/local_search.py --space {input.space} --profile {input.profile}"
+        "{params.run} --space {input.space} --profile {input.profile}"
         " --population {input.population} --archive {input.archive} --variation {input.variation}"
         " --surrogate {input.surrogate} --method {wildcards.method} --seed {wildcards.seed}"
         " --generation {wildcards.generation} {params.settings} --output {output} > {log} 2>&1"
@@ -154,6 +131,8 @@ rule evaluate:
         generation_log("evaluate-{shard}-of-{shards}"),
     benchmark:
         generation_benchmark("evaluate-{shard}-of-{shards}")
+    conda:
+        "../../environment.yml"
     threads: CONFIG.threads
     resources:
         mem_mb=4000,
@@ -163,9 +142,10 @@ rule evaluate:
             "network", "task", "augment", "evaluate", "hardware", "threads", "seed"
         ),
         files=digests(NETWORK_FILES + TASK_FILES),
+        run=command("evaluate"),
         code=code("evaluate"),
     shell:
-        "{PYTHON} {SCRIPTS}/evaluate.py --offspring {input.offspring} --space {input.space} --scores {input.scores}"
+        "{params.run} --offspring {input.offspring} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images}"
         " --shard {wildcards.shard} --shards {wildcards.shards} {params.settings}"
         " --output {output} > {log} 2>&1"
@@ -186,6 +166,8 @@ rule measure:
         generation_log("measure"),
     benchmark:
         generation_benchmark("measure")
+    conda:
+        "../../environment.yml"
     threads: measuring_threads
     resources:
         mem_mb=4000,
@@ -193,9 +175,10 @@ rule measure:
     params:
         settings=options("network", "device", "measure", "seed"),
         files=digests(NETWORK_FILES),
+        run=command("measure"),
         code=code("measure"),
     shell:
-        "{PYTHON} {SCRIPTS}/measure.py --offspring {input.offspring} --space {input.space} --scores {input.scores}"
+        "{params.run} --offspring {input.offspring} --space {input.space} --scores {input.scores}"
         " --profile {input.profile} --weights {input.weights} --images {input.images} {params.settings}"
         " --output {output} > {log} 2>&1"
 
@@ -215,6 +198,8 @@ rule select:
         generation_log("select"),
     benchmark:
         generation_benchmark("select")
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1000,
         runtime=10,
@@ -225,9 +210,10 @@ rule select:
             if input.population
             else ""
         ),
+        run=command("select"),
         code=code("select"),
     shell:
-        "{PYTHON} {SCRIPTS}/select.py --offspring {input.offspring} --errors {input.errors}"
+        "{params.run} --offspring {input.offspring} --errors {input.errors}"
         " --measured {input.measured} {params.before} --method {wildcards.method}"
         " --generation {wildcards.generation} {params.settings} --evaluated {output.evaluated}"
         " --archive {output.archive} --population {output.population} > {log} 2>&1"

@@ -1,15 +1,6 @@
 # After the search: the front's networks fine-tuned, tested once, measured again, exported.
 
 
-def archives(wildcards):
-    """What every search evaluated, as of its last generation."""
-    return expand(
-        f"{RESULTS}/{SEARCH}/gen{CONFIG.search.generations}/archive.parquet",
-        method=CONFIG.methods,
-        seed=CONFIG.seeds,
-    )
-
-
 rule hypervolume:
     input:
         archives,
@@ -19,14 +10,17 @@ rule hypervolume:
         f"{LOGS}/hypervolume.log",
     benchmark:
         f"{BENCHMARKS}/hypervolume.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         settings=options("objectives"),
+        run=command("hypervolume"),
         code=code("hypervolume"),
     shell:
-        "{PYTHON} {SCRIPTS}/hypervolume.py --archives {input} {params.settings} --output {output} > {log} 2>&1"
+        "{params.run} --archives {input} {params.settings} --output {output} > {log} 2>&1"
 
 
 rule aggregate:
@@ -38,14 +32,17 @@ rule aggregate:
         f"{LOGS}/aggregate.log",
     benchmark:
         f"{BENCHMARKS}/aggregate.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         settings=options("objectives", "finetune.members"),
+        run=command("aggregate"),
         code=code("aggregate"),
     shell:
-        "{PYTHON} {SCRIPTS}/aggregate.py --archives {input} {params.settings} --output {output} > {log} 2>&1"
+        "{params.run} --archives {input} {params.settings} --output {output} > {log} 2>&1"
 
 
 rule finetune:
@@ -64,6 +61,8 @@ rule finetune:
         f"{LOGS}/finetune-{{shard}}-of-{{shards}}.log",
     benchmark:
         f"{BENCHMARKS}/finetune-{{shard}}-of-{{shards}}.tsv"
+    conda:
+        "../../environment.yml"
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
@@ -73,9 +72,10 @@ rule finetune:
             "network", "task", "augment", "finetune", "hardware", "threads", "seed"
         ),
         files=digests(NETWORK_FILES + TASK_FILES),
+        run=command("finetune"),
         code=code("finetune"),
     shell:
-        "{PYTHON} {SCRIPTS}/finetune.py --members {input.members} --space {input.space} --scores {input.scores}"
+        "{params.run} --members {input.members} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images} --shard {wildcards.shard}"
         " --shards {wildcards.shards} {params.settings} --finetuned {output.table}"
         " --finetuned-weights {output.weights} > {log} 2>&1"
@@ -102,6 +102,8 @@ rule test:
         f"{LOGS}/test.log",
     benchmark:
         f"{BENCHMARKS}/test.tsv"
+    conda:
+        "../../environment.yml"
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
@@ -109,9 +111,10 @@ rule test:
     params:
         settings=options("network", "task", "hardware", "threads"),
         files=digests(NETWORK_FILES + TASK_FILES),
+        run=command("test"),
         code=code("test"),
     shell:
-        "{PYTHON} {SCRIPTS}/test.py --members {input.members} --space {input.space} --scores {input.scores}"
+        "{params.run} --members {input.members} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images}"
         " --finetuned-weights {input.finetuned_weights} {params.settings} --output {output} > {log} 2>&1"
 
@@ -133,6 +136,8 @@ rule remeasure:
         f"{LOGS}/remeasure.log",
     benchmark:
         f"{BENCHMARKS}/remeasure.tsv"
+    conda:
+        "../../environment.yml"
     threads: exclusive
     resources:
         mem_mb=4000,
@@ -140,9 +145,10 @@ rule remeasure:
     params:
         settings=options("network", "device", "measure", "seed"),
         files=digests(NETWORK_FILES),
+        run=command("remeasure"),
         code=code("remeasure"),
     shell:
-        "{PYTHON} {SCRIPTS}/remeasure.py --members {input.members} --space {input.space} --scores {input.scores}"
+        "{params.run} --members {input.members} --space {input.space} --scores {input.scores}"
         " --profile {input.profile} --weights {input.weights} --images {input.images}"
         " --finetuned-weights {input.finetuned_weights} {params.settings} --output {output} > {log} 2>&1"
 
@@ -165,15 +171,18 @@ rule export:
         f"{LOGS}/export.log",
     benchmark:
         f"{BENCHMARKS}/export.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=8000,
         runtime=60,
     params:
         settings=options("network", "data.source"),
         files=digests(NETWORK_FILES),
+        run=command("export"),
         code=code("export"),
     shell:
-        "{PYTHON} {SCRIPTS}/export.py --members {input.members} --space {input.space} --scores {input.scores}"
+        "{params.run} --members {input.members} --space {input.space} --scores {input.scores}"
         " --weights {input.weights} --splits {input.splits} --images {input.images}"
         " --finetuned-weights {input.finetuned_weights} {params.settings} --folder {output.networks}"
         " --output {output.table} > {log} 2>&1"
@@ -192,12 +201,15 @@ rule pareto:
         f"{LOGS}/pareto.log",
     benchmark:
         f"{BENCHMARKS}/pareto.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
+        run=command("pareto"),
         code=code("pareto"),
     shell:
-        "{PYTHON} {SCRIPTS}/pareto.py --members {input.members} --finetuned {input.finetuned}"
+        "{params.run} --members {input.members} --finetuned {input.finetuned}"
         " --tested {input.tested} --measured {input.measured} --exported {input.exported}"
         " --output {output} > {log} 2>&1"

@@ -12,6 +12,8 @@ rule data:
         f"{LOGS}/data.log",
     benchmark:
         f"{BENCHMARKS}/data.tsv"
+    conda:
+        "../../environment.yml"
     threads: 2
     resources:
         mem_mb=8000,
@@ -19,9 +21,10 @@ rule data:
     params:
         settings=options("data", "seed"),
         files=digests(data_files()),
+        run=command("data"),
         code=code("data"),
     shell:
-        "{PYTHON} {SCRIPTS}/data.py {params.settings}"
+        "{params.run} {params.settings}"
         " --splits {output.splits} --images {output.images} > {log} 2>&1"
 
 
@@ -36,6 +39,8 @@ rule pretrain:
         f"{LOGS}/pretrain.log",
     benchmark:
         f"{BENCHMARKS}/pretrain.tsv"
+    conda:
+        "../../environment.yml"
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
@@ -43,9 +48,10 @@ rule pretrain:
     params:
         settings=options("network", *pretrain_settings()),
         files=digests(NETWORK_FILES + weights_files()),
+        run=command("pretrain"),
         code=code("pretrain"),
     shell:
-        "{PYTHON} {SCRIPTS}/pretrain.py --splits {input.splits} --images {input.images} {params.settings}"
+        "{params.run} --splits {input.splits} --images {input.images} {params.settings}"
         " --training {output.training} --weights {output.weights} > {log} 2>&1"
 
 
@@ -60,15 +66,18 @@ rule space:
         f"{LOGS}/space.log",
     benchmark:
         f"{BENCHMARKS}/space.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=8000,
         runtime=30,
     params:
         settings=options("network", "pruning"),
         files=digests(NETWORK_FILES),
+        run=command("space"),
         code=code("space"),
     shell:
-        "{PYTHON} {SCRIPTS}/space.py --weights {input.weights} --images {input.images} {params.settings}"
+        "{params.run} --weights {input.weights} --images {input.images} {params.settings}"
         " --space {output} > {log} 2>&1"
 
 
@@ -85,6 +94,8 @@ rule scores:
         f"{LOGS}/scores.log",
     benchmark:
         f"{BENCHMARKS}/scores.tsv"
+    conda:
+        "../../environment.yml"
     threads: CONFIG.threads
     resources:
         mem_mb=8000,
@@ -92,7 +103,8 @@ rule scores:
     params:
         settings=options("network", "task", "importance", "hardware", "threads", "seed"),
         files=digests(NETWORK_FILES),
+        run=command("scores"),
         code=code("scores"),
     shell:
-        "{PYTHON} {SCRIPTS}/scores.py --space {input.space} --weights {input.weights} --splits {input.splits}"
+        "{params.run} --space {input.space} --weights {input.weights} --splits {input.splits}"
         " --images {input.images} {params.settings} --scores {output} > {log} 2>&1"

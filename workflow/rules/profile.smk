@@ -14,6 +14,8 @@ rule profile:
         f"{LOGS}/profile.log",
     benchmark:
         f"{BENCHMARKS}/profile.tsv"
+    conda:
+        "../../environment.yml"
     threads: exclusive
     resources:
         mem_mb=8000,
@@ -21,7 +23,8 @@ rule profile:
     params:
         settings=options("network", "device", "seed", settings="profile"),
         files=digests(NETWORK_FILES),
+        run=command("profile"),
         code=code("profile"),
     shell:
-        "{PYTHON} {SCRIPTS}/profile.py --space {input.space} --scores {input.scores} --weights {input.weights}"
+        "{params.run} --space {input.space} --scores {input.scores} --weights {input.weights}"
         " --images {input.images} {params.settings} --profile {output} > {log} 2>&1"

@@ -24,49 +24,22 @@ REPORT = {
 PAGES = sorted((Path(workflow.basedir) / "hamp" / "report" / "page").iterdir())
 
 
-def every_generation(name, first=0):
-    """A table of every generation of every search."""
-    return expand(
-        f"{RESULTS}/{GENERATION}/{name}",
-        method=CONFIG.methods,
-        seed=CONFIG.seeds,
-        generation=range(first, CONFIG.search.generations + 1),
-    )
-
-
-def models(wildcards):
-    """The surrogates of the methods that fit one."""
-    return expand(
-        rules.surrogate.output,
-        method=[method for method in CONFIG.methods if METHODS[method].surrogate],
-        seed=CONFIG.seeds,
-        generation=range(1, CONFIG.search.generations + 1),
-    )
-
-
-def reported(name):
-    """A file of the report with its caption, category and label."""
-    category, label = REPORT[name]
-    caption = f"../report/{name.replace('.', '-')}.rst"
-    return report(
-        f"{RESULTS}/report/{name}",
-        caption=caption,
-        category=category,
-        labels={"content": label},
-    )
-
-
 rule settings:
     output:
         f"{RESULTS}/settings.yaml",
     log:
         f"{LOGS}/settings.log",
+    benchmark:
+        f"{BENCHMARKS}/settings.tsv"
     priority: 100
+    conda:
+        "../../environment.yml"
     params:
         settings=shlex.join(["--settings", CONFIG.model_dump_json()]),
+        run=command("settings"),
         code=code("settings"),
     shell:
-        "{PYTHON} {SCRIPTS}/settings.py {params.settings} --output {output} > {log} 2>&1"
+        "{params.run} {params.settings} --output {output} > {log} 2>&1"
 
 
 rule report:
@@ -85,12 +58,17 @@ rule report:
         [reported(name) for name in report_files(CONFIG)],
     log:
         f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: Path(output[0]).parents[1],
         pages=json.dumps([file_digest(page) for page in PAGES]),
+        run=command("report"),
         code=code("report"),
     shell:
-        "{PYTHON} {SCRIPTS}/report.py --results {params.results} > {log} 2>&1"
+        "{params.run} --results {params.results} > {log} 2>&1"
