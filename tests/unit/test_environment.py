@@ -1,0 +1,65 @@
+"""The files that say what is installed agree: pyproject.toml is their source."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+CONDA = {"matplotlib": "matplotlib-base", "torch": "pytorch"}
+"""Names on conda-forge that differ from those on the Python package index."""
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def requirements(*extras):
+    extra = project()["optional-dependencies"]
+    listed = project()["dependencies"] + [entry for name in extras for entry in extra[name]]
+    return {requirement.name.lower(): requirement for requirement in map(Requirement, listed)}
+
+
+def test_conda_environment_has_the_ranges_of_pyproject():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    conda = [
+        Requirement(entry) for entry in listed if isinstance(entry, str) and not entry.startswith(("python ", "pip"))
+    ]
+    expected = {CONDA.get(name, name): requirement.specifier for name, requirement in requirements("slurm").items()}
+    assert {requirement.name: requirement.specifier for requirement in conda} == expected
+    python = next(entry for entry in listed if isinstance(entry, str) and entry.startswith("python "))
+    assert python.removeprefix("python ") == project()["requires-python"]
+
+
+def test_lock_meets_every_range():
+    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
+    locked = {name.lower().replace("_", "-"): version for name, version in lock.items()}
+    for name, requirement in requirements("slurm", "dev").items():
+        assert requirement.specifier.contains(locked[name]), requirement
+
+
+def imported(folder):
+    """Top-level modules that the Python files of a folder import."""
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("hamp", ()), ("workflow/scripts", ()), ("tests", ("slurm", "dev"))])
+def test_whatever_is_imported_is_required(folder, extras):
+    distributions = packages_distributions()
+    own = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"hamp", "tests"}
+    modules = set(imported(folder)) - sys.stdlib_module_names - own
+    needed = {
+        re.sub(r"[-_.]+", "-", name).lower() for module in modules for name in distributions.get(module, [module])
+    }
+    assert needed <= requirements(*extras).keys()
