@@ -193,6 +193,18 @@ class Profile(Block):
     seconds: float = Field(60.0, gt=0.0, description="Time budget of the whole profile.")
 
 
+class Validation(Block):
+    """How the profile's predictions are put to the test, on a device that can be measured."""
+
+    networks: int | None = Field(
+        20,
+        ge=3,
+        le=1000,
+        description="Random whole networks, none of them in the profile, that are measured (block `measure`) and "
+        "compared with their predictions in the report; `null`: none.",
+    )
+
+
 class Evaluate(Block):
     """How the error of a candidate is found."""
 
@@ -253,6 +265,7 @@ class Config(Block):
     pruning: Pruning = Field(default_factory=Pruning, description="Space of the pruned networks.")
     device: Device = Field(default_factory=Device, description="Target device.")
     profile: Profile = Field(default_factory=Profile, description="Profile of the device.")
+    validation: Validation = Field(default_factory=Validation, description="Test of the profile's predictions.")
     measure: Measure = Field(default_factory=Measure, description="Measuring.")
     search: Search = Field(default_factory=Search, description="Search.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Evaluation of candidates.")

@@ -76,7 +76,9 @@ def validate(
     profile: pa.Table,
     networks: int,
 ) -> pa.Table:
-    """Figures of the predictor (`tables.VALIDATION`) on random networks, measured for it; none for a described device.
+    """Figures of the predictor (`tables.VALIDATION`) on random networks, measured for it.
+
+    No rows for a described device, and where the space has fewer than 3 networks to hold out.
 
     Args:
         networks: how many; they are others than those of the profile.
@@ -86,8 +88,11 @@ def validate(
         return tables.empty(tables.VALIDATION)
     from hamp.hardware import validation
 
-    widths = random_networks(space, networks, generator(seed, "validation"))
-    widths = np.unique(widths, axis=0)
+    widths = np.unique(random_networks(space, networks, generator(seed, "validation")), axis=0)
+    known = {name_of(row) for row in predictor.observations(profile)[0]}
+    widths = widths[[name_of(row) not in known for row in widths]]
+    if len(widths) < 3:
+        return tables.empty(tables.VALIDATION)
     timed = time_networks(model, space, shape, widths, device, settings, scores, seed_of(seed, "validation"))
     return validation.validate(profile, space, widths, timed.slice(1))
 

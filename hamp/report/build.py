@@ -11,7 +11,7 @@ from hamp.hardware import fingerprint
 from hamp.report.chooser import chooser_page
 from hamp.report.contents import files
 from hamp.report.device import costs, latency_figure, time_figure
-from hamp.report.facts import methods_page, run_page
+from hamp.report.facts import methods_page, run_page, validation_page
 from hamp.report.front import front_figure
 from hamp.report.networks import channels_figure, widths_figure
 from hamp.report.search import hypervolume_figure, methods_figure, origins_figure, surrogate_figure
@@ -48,6 +48,10 @@ def _run_page(results: Results) -> str:
     return run_page(results.settings, Counter(splits["split"].to_pylist()), fingerprint.of(profile), results.unpruned)
 
 
+def _validation(results: Results) -> str:
+    return validation_page(tables.read(results.folder / "profile" / "validation.parquet", tables.VALIDATION))
+
+
 def _hypervolume(results: Results) -> pa.Table:
     return tables.read(results.folder / "pareto" / "hypervolume.parquet", tables.HYPERVOLUME)
 
@@ -81,6 +85,7 @@ MAKERS: dict[str, Callable[[Results], Figure | str]] = {
     "surrogate.svg": lambda results: surrogate_figure(_of_searches(results, "surrogate.parquet", tables.SURROGATE)),
     "origins.svg": lambda results: origins_figure(_of_searches(results, "population.parquet", tables.EVALUATED)),
     "latency.svg": lambda results: latency_figure(_measured(results), results.front),
+    "validation.html": _validation,
     "time.svg": lambda results: time_figure(costs(results.folder / "benchmarks")),
     "run.html": _run_page,
 }

@@ -2,6 +2,7 @@
 
 from hamp.configuration.blocks import Config
 from hamp.evolution.methods import METHODS
+from hamp.hardware.devices import analytic
 
 
 def files(settings: Config) -> list[str]:
@@ -11,4 +12,12 @@ def files(settings: Config) -> list[str]:
         names += ["methods.svg", "methods.html"]
     if settings.search.generations and any(METHODS[method].surrogate for method in settings.methods):
         names.append("surrogate.svg")
-    return [*names, "origins.svg", "latency.svg", "time.svg", "run.html"]
+    names += ["origins.svg", "latency.svg"]
+    if validated(settings):
+        names.append("validation.html")
+    return [*names, "time.svg", "run.html"]
+
+
+def validated(settings: Config) -> bool:
+    """Whether predictions are put to the test: on a device that can be measured, unless it is not wanted."""
+    return settings.validation.networks is not None and not analytic(settings.device)

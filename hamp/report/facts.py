@@ -125,6 +125,34 @@ def methods_page(hypervolume: pa.Table) -> str:
     return page("Methods compared", body)
 
 
+def validation_page(validation: pa.Table) -> str:
+    """How far predictions of latency were off on held-out networks, beside the plain ways.
+
+    validation: table VALIDATION.
+    """
+    title = "What predictions of latency are worth"
+    if not len(validation):
+        return page(title, ["<p>The space is too small for networks that the profile has not seen.</p>"])
+    head = ("way", "within ±10%", "RMSPE", "bias", "Spearman", "Kendall")
+    rows = [
+        (
+            row["way"],
+            f"{row['within_10_percent']:.0%}",
+            f"{row['rmspe']:.1%}",
+            f"{row['bias']:+.1%}",
+            f"{row['spearman']:.3f}",
+            f"{row['kendall']:.3f}",
+        )
+        for row in validation.to_pylist()
+    ]
+    explanation = (
+        f"{validation['networks'][0]} random networks of every size, none of them in the profile, were measured, and "
+        "their latency over the unpruned network's predicted in three ways: by the predictor, by the plain sum of its "
+        "layers' latencies, and by multiply-adds alone. RMSPE: root mean square of the relative error; bias: its mean."
+    )
+    return page(title, [section("Held-out networks", explanation, rows, head)])
+
+
 def run_page(
     settings: Config, splits: Mapping[str, int], fingerprint: Mapping[str, str], unpruned: Mapping[str, Any]
 ) -> str:

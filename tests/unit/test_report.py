@@ -60,6 +60,12 @@ def test_the_page_holds_the_front_to_the_last_digit(results):
     assert len(data["evaluated"]) == sum(map(len, results.archives.values()))
 
 
+def test_the_predictor_stands_beside_the_plain_ways(results):
+    text = (results.folder / "report" / "validation.html").read_text()
+    for cells in (("predictor", "95%", "4.0%", "+1.0%"), ("macs", "10%", "30.0%", "+25.0%")):
+        assert re.search(".*".join(map(re.escape, cells)), text)
+
+
 def test_names_are_text_and_no_markup(results):
     text = (results.folder / "report" / "run.html").read_text()
     assert "made up &lt;&amp;&gt;" in text

@@ -12,6 +12,7 @@ from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
 from hamp.evolution.methods import METHODS
 from hamp.report.contents import files as report_files
+from hamp.report.contents import validated
 from pydantic import BaseModel
 from snakemake_interface_executor_plugins.settings import ExecMode
 

@@ -1,4 +1,4 @@
-# What is known of the device before the search: its latency table, baseline and noise.
+# What is known of the device before the search: its latency table, baseline and noise, and what predictions are worth.
 
 
 rule profile:
@@ -28,3 +28,31 @@ rule profile:
     shell:
         "{params.run} --space {input.space} --scores {input.scores} --weights {input.weights}"
         " --images {input.images} {params.settings} --profile {output} > {log} 2>&1"
+
+
+# Only the report asks for it, so the search does not wait.
+rule validation:
+    input:
+        space=rules.space.output,
+        scores=rules.scores.output,
+        profile=rules.profile.output,
+        training=rules.pretrain.output.training,
+        weights=ancient(rules.pretrain.output.weights),
+        images=ancient(rules.data.output.images),
+    output:
+        f"{RESULTS}/profile/validation.parquet",
+    log:
+        f"{LOGS}/validation.log",
+    benchmark:
+        f"{BENCHMARKS}/validation.tsv"
+    threads: exclusive
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=options("network", "device", "measure", "validation.networks", "seed"),
+        files=digests(NETWORK_FILES),
+        code=code("validation"),
+    shell:
+        "{PYTHON} {SCRIPTS}/validation.py --space {input.space} --scores {input.scores} --profile {input.profile}"
+        " --weights {input.weights} --images {input.images} {params.settings} --output {output} > {log} 2>&1"

@@ -16,6 +16,7 @@ REPORT = {
     "surrogate.svg": ("Search", "Quality of the surrogate"),
     "origins.svg": ("Search", "Where survivors came from"),
     "latency.svg": ("Device", "Latency: predicted and measured"),
+    "validation.html": ("Device", "Latency: what predictions are worth"),
     "time.svg": ("Run", "Time and memory of the stages"),
     "run.html": ("Run", "Settings, versions, device, seeds"),
 }
@@ -48,6 +49,7 @@ rule report:
         splits=rules.data.output.splits,
         space=rules.space.output,
         profile=rules.profile.output,
+        validation=rules.validation.output if validated(CONFIG) else [],
         hypervolume=rules.hypervolume.output,
         front=rules.pareto.output,
         archives=archives,
