@@ -45,6 +45,8 @@ rule validation:
         f"{LOGS}/validation.log",
     benchmark:
         f"{BENCHMARKS}/validation.tsv"
+    conda:
+        "../../environment.yml"
     threads: exclusive
     resources:
         mem_mb=8000,
@@ -52,7 +54,8 @@ rule validation:
     params:
         settings=options("network", "device", "measure", "validation.networks", "seed"),
         files=digests(NETWORK_FILES),
+        run=command("validation"),
         code=code("validation"),
     shell:
-        "{PYTHON} {SCRIPTS}/validation.py --space {input.space} --scores {input.scores} --profile {input.profile}"
+        "{params.run} --space {input.space} --scores {input.scores} --profile {input.profile}"
         " --weights {input.weights} --images {input.images} {params.settings} --output {output} > {log} 2>&1"
