@@ -71,7 +71,9 @@ def evaluate(
                 hardware=hardware,
                 progress=False,
             )
-        errors.append(error_of(pruned, judged, task, settings.batch_size, hardware=hardware))
+        errors.append(
+            error_of(pruned, judged, task, settings.batch_size, precision=settings.precision, hardware=hardware)
+        )
         print(
             f"{name}: error {errors[-1]:.4f} ({number + 1}/{len(candidates)}, {time.monotonic() - begun:.1f} s)",
             file=sys.stderr,
