@@ -23,8 +23,9 @@ def copy_modules(
     """Copy `module` and all below it.
 
     Each distinct registered tensor `t` becomes `tensor(full name, t)`, once; plain tensor attributes have the name
-    "". `finish(path, old, new)` may change or replace every new module. Modules whose path is in `skip` are left out. Shared modules and tied parameters stay
-    shared. Only what is kept is ever copied, which is why this isn't `copy.deepcopy`.
+    "". `finish(path, old, new)` may change or replace every new module. Modules whose path is in `skip` are left out.
+    Shared modules and tied parameters stay shared. Only what is kept is ever copied, which is why this isn't
+    `copy.deepcopy`.
     """
     tensors: dict[int, Tensor] = {}
     modules: dict[int, nn.Module] = {}
@@ -71,7 +72,11 @@ def copy_modules(
             return map_tensor("", value)
         return copy.deepcopy(value, {id(x): copy_value(x) for x in _tensors_and_modules(value)})
 
-    return visit("", module)
+    copied = visit("", module)
+    # `visit` refers to itself and to these, and would keep the copy alive until the next garbage collection
+    tensors.clear()
+    modules.clear()
+    return copied
 
 
 def _tensors_and_modules(value: Any, depth: int = 4) -> Iterator[Tensor | nn.Module]:

@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from hamp.errors import UserError
 from hamp.pruning.copying import copy_modules
+from hamp.pruning.fitting import check_fit
 from hamp.pruning.space import Slice, Space
 
 METHODS = ("l1", "l2", "bn_scale", "fpgm", "taylor", "random")
@@ -56,8 +57,9 @@ def score(
         batches: (inputs, targets), for taylor.
         loss: of (outputs, targets), for taylor; None: cross entropy.
 
-    Raises UserError for an unknown method, or taylor without batches.
+    Raises UserError for an unknown method, taylor without batches, or a model that doesn't match the space.
     """
+    check_fit(model, space)
     if method not in METHODS:
         raise UserError(f"scoring method `{method}` is unknown; choose one of {', '.join(METHODS)}")
     if method == "random":

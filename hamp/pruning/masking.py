@@ -23,7 +23,6 @@ def masked(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | N
     masks: dict[str, Tensor] = {}
     norms: dict[str, Tensor] = {}
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    dict(model.named_modules(remove_duplicate=False))
     for (name, dim), row in space.index.items():
         if indices[row] is None or name not in parameters:
             continue

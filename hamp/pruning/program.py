@@ -6,7 +6,7 @@ that the kept channels ask for. Its submodules, parameters and their names stay 
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,9 @@ def function(name: str) -> Callable[..., Any]:
 class Program(nn.Module):
     """A module that runs recorded steps; `steps` has one list for evaluation and one for training.
 
-    A step is (kind, target, args, kwargs, output): the kind is `call` (of the submodule `target`), `gather` (of
-    channels) or `function`. Args and output hold Ref where a tensor belongs.
+    A step is (kind, target, args, kwargs, output, last): the kind is `call` (of the submodule `target`), `gather` (of
+    channels) or `function`. Args and output hold Ref where a tensor belongs; `last` are the numbers of those that are
+    not needed any more after the step.
     """
 
     def __init__(self, module: nn.Module, replaces: str, steps: dict[str, dict[str, Any]]):
@@ -68,23 +69,8 @@ class Program(nn.Module):
         at, rows_per_image = program["batch"]
         images = leaves[at].shape[0] // rows_per_image
 
-        def fill(x: Any) -> Any:
-            if isinstance(x, Ref):
-                return values[x.value]
-            if isinstance(x, Param):
-                owner, _, name = x.name.rpartition(".")
-                return getattr(self.get_submodule(owner), name)
-            if isinstance(x, (tuple, list)):
-                return type(x)(fill(y) for y in x)
-            if isinstance(x, dict):
-                return type(x)((k, fill(v)) for k, v in x.items())
-            if isinstance(x, slice):
-                return slice(fill(x.start), fill(x.stop), fill(x.step))
-            if isinstance(x, Batch):
-                return x.per_image * images
-            return device if isinstance(x, torch.device) else x
-
-        for kind, target, step_args, step_kwargs, output in program["steps"]:
+        fill = partial(_fill, values, self, images, device)
+        for kind, target, step_args, step_kwargs, output, last in program["steps"]:
             given, named = fill(step_args), fill(step_kwargs)
             if kind == GATHER:
                 result = _gather(*given)
@@ -98,7 +84,32 @@ class Program(nn.Module):
                 for ref, x in zip(pytree.tree_leaves(output), pytree.tree_leaves(result), strict=True):
                     if isinstance(ref, Ref):
                         values[ref.value] = x
+            del result, given, named
+            for value in last:
+                values.pop(value, None)
         return fill(program["output"])
+
+
+def _fill(values: dict[int, Any], module: nn.Module, images: int, device: torch.device | None, x: Any) -> Any:
+    """Recorded arguments `x` with tensors of this run in place of their names, and sizes for so many images.
+
+    Not a function within `forward`: one that calls itself would keep all tensors until the next garbage collection.
+    """
+    fill = partial(_fill, values, module, images, device)
+    if isinstance(x, Ref):
+        return values[x.value]
+    if isinstance(x, Param):
+        owner, _, name = x.name.rpartition(".")
+        return getattr(module.get_submodule(owner), name)
+    if isinstance(x, (tuple, list)):
+        return type(x)(map(fill, x))
+    if isinstance(x, dict):
+        return type(x)((k, fill(v)) for k, v in x.items())
+    if isinstance(x, slice):
+        return slice(fill(x.start), fill(x.stop), fill(x.step))
+    if isinstance(x, Batch):
+        return x.per_image * images
+    return device if isinstance(x, torch.device) else x
 
 
 def _gather(x: Tensor, dim: int, index: list[int] | tuple[int, int]) -> Tensor:
@@ -224,8 +235,23 @@ def concrete_steps(
         "inputs": decode(recorded["inputs"], counts),
         "batch": recorded["batch"],
         "output": decode(recorded["output"], counts),
-        "steps": steps,
+        "steps": _with_last_uses(steps, decode(recorded["output"], counts)),
     }
+
+
+def _with_last_uses(steps: list[tuple], output: Any) -> list[tuple]:
+    """Each step with the values that no later one reads."""
+    needed = _values(output)
+    complete = []
+    for step in reversed(steps):
+        touched = _values(step[2:])
+        complete.append((*step, sorted(touched - needed)))
+        needed |= touched
+    return complete[::-1]
+
+
+def _values(tree: Any) -> set[int]:
+    return {leaf.value for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Ref)}
 
 
 def _kept_index(axes, kept, axis: int, of: int, index: NDArray[np.int64]) -> list[int] | tuple[int, int]:

@@ -268,7 +268,6 @@ class _Body:
             return
         self.rigid = True
         name = short_name(op.name)
-        op.args[0]
         refs = op.outputs
         if name in ("layer_norm", "group_norm") or name.startswith("conv"):
             return self._resized(op, dead)

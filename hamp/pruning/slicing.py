@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from hamp.errors import UserError
 from hamp.pruning.copying import copy_modules
+from hamp.pruning.fitting import check_fit
 from hamp.pruning.importance import score
 from hamp.pruning.program import ConstantBatchNorm, ConstantLayer, Program, concrete_steps
 from hamp.pruning.space import Space
@@ -46,6 +47,7 @@ def kept_units(
     model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None
 ) -> tuple[NDArray[np.bool_], set[int]]:
     """Which units stay (entry 0 stands for what always stays, see `Space.axes`), and which branches go."""
+    check_fit(model, space)
     values = np.asarray(widths)
     if values.ndim != 1:
         raise UserError(
@@ -88,18 +90,9 @@ def _cutter(space: Space, kept: NDArray[np.bool_]) -> Callable[[str, Tensor], Te
     by_parameter = space.axes_of_parameters
 
     def cut(name: str, tensor: Tensor) -> Tensor:
-        shape = tensor.shape
-        chosen = []
-        for dim, row, size in by_parameter.get(name, ()):
-            if dim >= len(shape) or shape[dim] != size:
-                raise UserError(
-                    f"{name} of the network has shape {tuple(shape)}, which doesn't fit the space "
-                    f"({size} in dimension {dim}); find the space of this network"
-                )
-            if indices[row] is not None:
-                chosen.append((dim, indices[row]))
+        chosen = [(dim, indices[row]) for dim, row, _ in by_parameter.get(name, ()) if indices[row] is not None]
         data = _select(tensor, chosen) if chosen else tensor.detach().clone()
-        if type(tensor) is nn.Parameter or isinstance(tensor, nn.Parameter):
+        if isinstance(tensor, nn.Parameter):
             return Tensor._make_subclass(nn.Parameter, data, tensor.requires_grad)
         return data
 

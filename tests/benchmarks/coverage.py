@@ -100,7 +100,10 @@ def random_widths(space: Space, rng: np.random.Generator) -> np.ndarray:
 def difference(
     network: nn.Module, space: Space, widths: np.ndarray, x: Tensor, *, training: bool, step: bool = True
 ) -> float:
-    """Largest relative difference between the pruned and the silenced network: outputs, and those after an SGD step."""
+    """Largest relative difference between the pruned and the silenced network.
+
+    Of the outputs, of those after a step of SGD, and then of those in evaluation mode, where running statistics count.
+    """
     scores = score(network, space, "random", seed=1)
     outputs: list[list[Tensor]] = []
     for make in (prune, masked):
@@ -112,9 +115,9 @@ def difference(
         optimiser = torch.optim.SGD(candidate.parameters(), 1e-3)
         torch.stack([t.double().square().mean() for t in before]).sum().backward()
         optimiser.step()
-        outputs.append([t.detach() for t in (*before, *_outputs(candidate, x))])
-        del candidate, before, optimiser
-        gc.collect()
+        after = (*_outputs(candidate, x), *_outputs(candidate.eval(), x))
+        outputs.append([t.detach() for t in (*before, *after)])
+        del candidate, before, after, optimiser
     return max(((a - b).abs().max() / b.abs().max().clamp_min(1e-12)).item() for a, b in zip(*outputs, strict=True))
 
 
