@@ -67,6 +67,11 @@ def _network(config: Config, data: Any) -> None:
     from hamp.models.weights import load_weights
     from hamp.stages.space import space as space_of
 
+    if data.placed and (config.augment.crop or config.augment.flip):
+        raise UserError(
+            f"augment: crop {config.augment.crop}, flip {str(config.augment.flip).lower()} move the images, but not their "
+            f"targets ({config.data.source} gives masks or the like); set augment: {{crop: 0, flip: false}}"
+        )
     model = build(config.network, len(data.classes), data.channels)
     if config.network.weights is not None:
         load_weights(model, config.network.weights)
@@ -80,7 +85,7 @@ def _network(config: Config, data: Any) -> None:
 
 
 def _relevant(config: Config) -> dict:
-    keys = ("task", "data", "network", "pruning", "device")
+    keys = ("task", "data", "augment", "network", "pruning", "device")
     return {**{key: config.model_dump()[key] for key in keys}, "population": config.search.population}
 
 

@@ -34,15 +34,13 @@ def described_network(settings: Config) -> "tuple[nn.Module, tuple[int, int, int
     """The network of a configuration, its weights loaded where they are given, and the shape of an image.
 
     Raises:
-        UserError: it cannot be built, or only the user's own code could tell what its images are.
+        UserError: it cannot be built.
     """
     from hamp.data.sources import describe
     from hamp.models.build import build
     from hamp.models.weights import load_weights
 
     data = describe(settings.data)
-    if data is None:
-        raise UserError(f"data.source: '{settings.data.source}' tells its classes only when read; run the workflow")
     model = build(settings.network, len(data.classes), data.channels).eval()
     if settings.network.weights is not None:
         load_weights(model, settings.network.weights)

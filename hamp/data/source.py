@@ -8,10 +8,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a source without decoding its images."""
+    """What is known of a source without decoding its images.
+
+    Attributes:
+        classes: as of :class:`Source`.
+        channels: as of :class:`Source`.
+        placed: whether targets may tell places in the image (masks, boxes, points), which move when it is cropped.
+    """
 
     classes: tuple[str, ...]
     channels: int
+    placed: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,15 @@ Describe = Callable[[blocks.Data], Description]
 Load = Callable[[blocks.Data], Source]
 
 
-def describe(settings: blocks.Data) -> Description | None:
-    """Classes and channels, found without decoding the images; None where only the user's own code can tell.
+def describe(settings: blocks.Data) -> Description:
+    """Classes and channels, found without decoding the images; the user's own code is run, since only it can tell.
 
     Raises:
-        UserError: the source is unknown, or its files are not there.
+        UserError: the source is unknown, its files are not there, or the user's own code gives something else.
     """
     if ":" in settings.source:
-        callables.check(settings.source, "data.source")
-        return None
+        source = _own(settings)
+        return Description(source.classes, source.channels, source.targets.ndim > 1)
     return _named(settings)[0](settings)
 
 

@@ -1,0 +1,51 @@
+"""A network that is no classifier, with the user's own images, loss and error, through the whole workflow."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pyarrow.parquet as pq
+import pytest
+from conftest import SMALL, Run, merged
+from own_task import images
+
+from hamp.check import check
+from hamp.configuration.validate import load
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+FILE = Path(__file__).parents[1] / "own_task.py"
+
+
+def test_images_are_not_moved_away_from_their_masks():
+    settings = {"data": {"source": f"{FILE}:images", "image_size": 16}, "network": {"name": f"{FILE}:network"}}
+    [mistake] = check(load({**settings, "task": f"{FILE}:pixelwise"}))
+    assert mistake.startswith("augment: crop 2, flip false move the images, but not their targets")
+
+
+def test_segmentation_goes_through(tmp_path):
+    own = {
+        "name": "own",
+        "task": f"{FILE}:pixelwise",
+        "data": {"source": f"{FILE}:images", "image_size": 16},
+        "augment": {"crop": 0},
+        "pretrain": {"epochs": 6},
+        "search": {"generations": 1},
+    }
+    settings = merged(SMALL, own)
+    settings["network"] = {"name": f"{FILE}:network"}
+    run = Run(tmp_path, settings)
+    run.snakemake()
+    front = pq.read_table(run.results / "pareto/front.parquet").to_pylist()
+    assert len(front) >= 2
+
+    pixels, masks = images(16)
+    splits = pq.read_table(run.results / "data/splits.parquet").to_pandas()
+    test = splits.loc[splits["split"] == "test", "index"].to_numpy()
+    for member in front:
+        session = onnxruntime.InferenceSession(run.results / member["onnx"])
+        given = pixels[test].astype(np.float32) / 255
+        [outputs] = session.run(None, {session.get_inputs()[0].name: given})
+        wrong = ((outputs[:, 0] > 0) != (masks[test] > 0.5)).mean(axis=(1, 2))
+        assert wrong.mean() == pytest.approx(member["error_test"], abs=1e-3)
+    assert min(member["error_test"] for member in front) < 0.3
