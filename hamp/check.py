@@ -69,8 +69,8 @@ def _network(config: Config, data: Any) -> None:
 
     if data.placed and (config.augment.crop or config.augment.flip):
         raise UserError(
-            f"augment: crop {config.augment.crop}, flip {str(config.augment.flip).lower()} move the images, but not their "
-            f"targets ({config.data.source} gives masks or the like); set augment: {{crop: 0, flip: false}}"
+            f"augment: crop {config.augment.crop}, flip {str(config.augment.flip).lower()} move the images, but not "
+            f"their targets ({config.data.source} gives masks or the like); set augment: {{crop: 0, flip: false}}"
         )
     model = build(config.network, len(data.classes), data.channels)
     if config.network.weights is not None:
