@@ -23,7 +23,6 @@ def discover(
     minimum_fraction: float = 0.1,
     channel_multiple: int = 1,
     keep_first: bool = True,
-    keep_classifier: bool = True,
     branch_removal: bool = False,
     time_limit: float = 60.0,
 ) -> Space:
@@ -40,9 +39,7 @@ def discover(
             matching module) stay whole.
         minimum_fraction: least share of its channels that a group keeps, in (0, 1].
         channel_multiple: widths are multiples of this, or the full width.
-        keep_first: leave the output of the first convolution whole.
-        keep_classifier: leave the output of the last linear layer or convolution whole, even where it's not the
-            network's output. What the network returns always stays whole.
+        keep_first: leave the output of the first convolution whole. What the network returns always stays whole.
         branch_removal: let groups that lie wholly inside a residual branch go to width 0.
         time_limit: in seconds.
 
@@ -71,7 +68,7 @@ def discover(
         propagations[-1].run()
         limit.check("following the channels")
     producers = _producers(atlas, propagations)
-    _keep(atlas, propagations[0], producers, exclude, keep_first, keep_classifier)
+    _keep(atlas, propagations[0], producers, exclude, keep_first)
     network = Network(model, example_input, atlas, propagations, producers, limit)
     return solve(network, minimum_fraction, channel_multiple, branch_removal)
 
@@ -90,14 +87,12 @@ def _producers(atlas: Atlas, propagations: list[Propagation]) -> list[Key]:
     return list(keys)
 
 
-def _keep(atlas: Atlas, p: Propagation, producers: list[Key], exclude, keep_first: bool, keep_classifier: bool) -> None:
-    executed = [op for op in p.trace.root.ops() if is_layer(op)]
+def _keep(atlas: Atlas, p: Propagation, producers: list[Key], exclude, keep_first: bool) -> None:
     if keep_first:
-        first = next((op for op in executed if short_name(op.name).startswith("conv")), None)
+        layers = (op for op in p.trace.root.ops() if is_layer(op))
+        first = next((op for op in layers if short_name(op.name).startswith("conv")), None)
         if first is not None and (channels := p.channels(first.output)) is not None:
             atlas.pin(channels.atoms, "first convolution")
-    if keep_classifier and executed and (channels := p.channels(executed[-1].output)) is not None:
-        atlas.pin(channels.atoms, "classifier")
     for pattern in exclude:
         for name, dim in producers:
             path = name.rpartition(".")[0].split(".")
