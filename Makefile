@@ -9,7 +9,7 @@ PROFILE ?= workflow/profiles/local
 NAME = $(shell sed -n 's/^name: *//p' $(CONFIG))
 SNAKEMAKE = $(BIN)/snakemake --configfile $(CONFIG) --workflow-profile $(PROFILE)
 
-.PHONY: run report test browser unit lint format documents lock bench clean
+.PHONY: run report test browser cluster unit lint format documents lock bench clean
 
 run: $(READY)  ## the embedded default (or CONFIG=…) to the end, and its report
 	$(SNAKEMAKE)
@@ -19,13 +19,20 @@ report: $(READY)  ## results/<name>/report.zip, from what is there
 	$(SNAKEMAKE) --report results/$(NAME)/report.zip
 	@echo "Report: unzip results/$(NAME)/report.zip and open report/report.html; the front: results/$(NAME)/report/front.html"
 
-test: lint browser  ## everything: style, types, unit tests, the workflow run as a user would
+test: lint browser cluster  ## everything: style, types, unit tests, the workflow run as a user would
 	$(BIN)/pytest
 
 # Debian's Chromium, for the tests of pages; where it cannot be installed they are skipped, and say so.
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || true
+
+# Debian's SLURM, for the tests on a cluster of their own; where it cannot be installed they are skipped, and say so.
+SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurmdbd mariadb-server
+cluster:
+	@command -v slurmctld >/dev/null && command -v mariadbd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		$(SLURM_PACKAGES) >/dev/null; } || true
 
 unit: $(READY)  ## the tests that take less than a minute together
 	$(BIN)/pytest -m "not slow and not workflow"

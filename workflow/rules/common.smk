@@ -129,10 +129,13 @@ def shards_of(pattern, number):
 
 
 def exclusive(wildcards):
-    """Threads of a stage that measures: all that Snakemake may use on this machine, so that nothing runs beside it."""
+    """Threads of a stage that measures: all that Snakemake may use on this machine, so that nothing runs beside it.
+
+    On a cluster the profile asks for the node as a whole instead.
+    """
     if CONFIG.device.runtime == "roofline":
         return 1
-    return workflow.cores or CONFIG.device.threads
+    return workflow.cores if workflow.local_exec else CONFIG.device.threads
 
 
 def measuring_threads(wildcards):
@@ -214,3 +217,17 @@ def reported(name):
         category=category,
         labels={"content": label},
     )
+
+
+def by_attempt(amount):
+    """A resource that grows with each attempt: a job that ran out of it is not stopped at the same point again."""
+
+    def resource(wildcards, attempt):
+        return amount * attempt
+
+    return resource
+
+
+# GPUs of one job: to train and evaluate with, and to measure on.
+GPU = int(CONFIG.hardware == "cuda")
+DEVICE_GPU = int(CONFIG.device.runtime != "remote" and CONFIG.device.hardware == "cuda")

@@ -12,9 +12,6 @@ rule initial:
         f"{BENCHMARKS}/{SEARCH}/gen0/initial.tsv"
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         settings=options("search.population"),
         run=command("initial"),
@@ -40,9 +37,6 @@ rule vary:
         generation=r"[1-9]\d*",
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         settings=options(
             "search.offspring", "search.patience", "search.tolerance", "objectives"
@@ -71,9 +65,6 @@ rule surrogate:
         generation=r"[1-9]\d*",
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         settings=options("objectives", "measure.latency"),
         run=command("surrogate"),
@@ -102,9 +93,6 @@ rule local_search:
         generation=r"[1-9]\d*",
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         settings=options("search.offspring", "objectives", "measure.latency"),
         run=command("local_search"),
@@ -135,8 +123,9 @@ rule evaluate:
         "../../environment.yml"
     threads: CONFIG.threads
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(240),
+        gpu=GPU,
     params:
         settings=options(
             "network", "task", "augment", "evaluate", "hardware", "threads", "seed"
@@ -170,8 +159,9 @@ rule measure:
         "../../environment.yml"
     threads: measuring_threads
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(60),
+        gpu=DEVICE_GPU,
     params:
         settings=options("network", "device", "measure", "seed"),
         files=digests(NETWORK_FILES),
@@ -200,9 +190,6 @@ rule select:
         generation_benchmark("select")
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         settings=options("objectives", size="search.population"),
         before=lambda wildcards, input: (

@@ -12,9 +12,6 @@ rule hypervolume:
         f"{BENCHMARKS}/hypervolume.tsv"
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         settings=options("objectives"),
         run=command("hypervolume"),
@@ -34,9 +31,6 @@ rule aggregate:
         f"{BENCHMARKS}/aggregate.tsv"
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         settings=options("objectives", "finetune.members"),
         run=command("aggregate"),
@@ -65,8 +59,9 @@ rule finetune:
         "../../environment.yml"
     threads: CONFIG.threads
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(720),
+        gpu=GPU,
     params:
         settings=options(
             "network", "task", "augment", "finetune", "hardware", "threads", "seed"
@@ -106,8 +101,9 @@ rule test:
         "../../environment.yml"
     threads: CONFIG.threads
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(120),
+        gpu=GPU,
     params:
         settings=options("network", "task", "hardware", "threads"),
         files=digests(NETWORK_FILES + TASK_FILES),
@@ -140,8 +136,9 @@ rule remeasure:
         "../../environment.yml"
     threads: exclusive
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(60),
+        gpu=DEVICE_GPU,
     params:
         settings=options("network", "device", "measure", "seed"),
         files=digests(NETWORK_FILES),
@@ -174,8 +171,8 @@ rule export:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(60),
     params:
         settings=options("network", "data.source"),
         files=digests(NETWORK_FILES),
@@ -203,9 +200,6 @@ rule pareto:
         f"{BENCHMARKS}/pareto.tsv"
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         run=command("pareto"),
         code=code("pareto"),

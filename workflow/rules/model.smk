@@ -16,8 +16,8 @@ rule data:
         "../../environment.yml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(60),
     params:
         settings=options("data", "seed"),
         files=digests(data_files()),
@@ -43,8 +43,9 @@ rule pretrain:
         "../../environment.yml"
     threads: CONFIG.threads
     resources:
-        mem_mb=8000,
-        runtime=720,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(720),
+        gpu=GPU,
     params:
         settings=options("network", *pretrain_settings()),
         files=digests(NETWORK_FILES + weights_files()),
@@ -69,8 +70,8 @@ rule space:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(30),
     params:
         settings=options("network", "pruning"),
         files=digests(NETWORK_FILES),
@@ -98,8 +99,9 @@ rule scores:
         "../../environment.yml"
     threads: CONFIG.threads
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(30),
+        gpu=GPU,
     params:
         settings=options("network", "task", "importance", "hardware", "threads", "seed"),
         files=digests(NETWORK_FILES),

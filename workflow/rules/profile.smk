@@ -18,8 +18,9 @@ rule profile:
         "../../environment.yml"
     threads: exclusive
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(60),
+        gpu=DEVICE_GPU,
     params:
         settings=options("network", "device", "seed", settings="profile"),
         files=digests(NETWORK_FILES),
@@ -49,8 +50,9 @@ rule validation:
         "../../environment.yml"
     threads: exclusive
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(60),
+        gpu=DEVICE_GPU,
     params:
         settings=options("network", "device", "measure", "validation.networks", "seed"),
         files=digests(NETWORK_FILES),

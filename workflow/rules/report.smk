@@ -1,10 +1,6 @@
 # What a person reads: the settings as used, the report, and the page to choose a network with.
 
 
-localrules:
-    settings,
-
-
 REPORT = {
     "front.html": ("Front", "Choose a network"),
     "front.svg": ("Front", "The front"),
@@ -64,9 +60,6 @@ rule report:
         f"{BENCHMARKS}/report.tsv"
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         results=lambda wildcards, output: Path(output[0]).parents[1],
         pages=json.dumps([file_digest(page) for page in PAGES]),
