@@ -20,6 +20,7 @@ include: "workflow/rules/model.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/evolve.smk"
 include: "workflow/rules/finalize.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -65,9 +66,11 @@ rule all:
     default_target: True
     input:
         rules.report.output,
+        comparison,
 
 
 # The search alone, without fine-tuning: what a comparison of methods needs.
 rule search:
     input:
         rules.hypervolume.output,
+        comparison,

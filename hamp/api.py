@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from hamp.check import check
-from hamp.configuration.blocks import Config
+from hamp.configuration.blocks import Config, Evaluate
 from hamp.configuration.validate import load
 from hamp.data.images import ImageSet, open_split
 from hamp.data.prepare import prepare
@@ -30,6 +30,7 @@ from hamp.stages.pareto import aggregate
 from hamp.stages.pretrain import given, pretrain
 from hamp.stages.scores import scores as scores_of
 from hamp.stages.select import evaluated, select
+from hamp.stages.sensitivity import sensitivity
 from hamp.stages.space import space as space_of
 from hamp.stages.surrogate import local_search, surrogate
 from hamp.stages.vary import vary
@@ -53,6 +54,7 @@ class Problem:
     validation: ImageSet
     task: Task
     shape: tuple[int, int, int]
+    sensitivity: pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Found:
 
     def front(self, size: int = 1000) -> pa.Table:
         """The non-dominated candidates of all searches (table MEMBERS), at most `size` of them."""
-        return aggregate(self.archives, self.problem.config.objectives, size)
+        config = self.problem.config
+        return aggregate(self.archives, config.objectives, size, config.portfolio)
 
     def network(self, widths: np.ndarray) -> nn.Module:
         """The pruned network of some widths, neither recalibrated nor fine-tuned."""
@@ -134,17 +137,20 @@ def make_problem(config: Config, folder: Path, profile: pa.Table | None = None) 
         profile = profiling.build(
             model, space, shape, config.device, config.profile, scores, seed_of(config.seed, "profile")
         )
-    return Problem(config, model, space, scores, profile, train, validation, judge, shape)
+    problem = Problem(config, model, space, scores, profile, train, validation, judge, shape)
+    wanted = "sensitivity" in config.search.initial
+    return replace(problem, sensitivity=_sensitivity(problem)) if wanted else problem
 
 
 def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Table]:
     """Archive and last population of one search."""
     config, space, profile = problem.config, problem.space, problem.profile
     archive = population = empty(EVALUATED)
+    models: pa.Table | None = None
     common: dict[str, Any] = {"seed": seed, "objectives": config.objectives}
-    for generation in range(config.search.generations + 1):
+    for generation in range(config.search.last(method) + 1):
         if generation == 0:
-            offspring = initial(space, config.search.population, seed)
+            offspring = initial(space, config.search.population, seed, config.search.initial, problem.sensitivity)
         else:
             offspring = vary(
                 space,
@@ -156,11 +162,15 @@ def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Tabl
                 offspring=config.search.offspring,
                 patience=config.search.patience,
                 tolerance=config.search.tolerance,
+                portfolio=config.portfolio,
+                netadapt_step=config.search.netadapt_step,
                 **common,
             )
             if METHODS[method].surrogate:
                 modelled: dict[str, Any] = {"generation": generation, "latency": config.measure.latency, **common}
-                models = surrogate(space, profile, archive, **modelled)
+                models = surrogate(
+                    space, profile, archive, surrogates=config.search.surrogates, previous=models, **modelled
+                )
                 offspring = local_search(
                     space,
                     profile,
@@ -170,11 +180,13 @@ def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Tabl
                     models,
                     method=method,
                     offspring=config.search.offspring,
+                    portfolio=config.portfolio,
                     **modelled,
                 )
         if not len(offspring):
             break
-        new = evaluated(offspring, [_errors(problem, offspring)], _latencies(problem, offspring), generation)
+        errors = _errors(problem, offspring, config.evaluate)
+        new = evaluated(offspring, [errors], _latencies(problem, offspring), generation)
         archive, population = select(
             population,
             archive,
@@ -182,11 +194,20 @@ def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Tabl
             size=config.search.population,
             objectives=config.objectives,
             method=method,
+            portfolio=config.portfolio,
         )
     return archive, population
 
 
-def _errors(problem: Problem, offspring: pa.Table) -> pa.Table:
+def _sensitivity(problem: Problem) -> pa.Table:
+    """Table SENSITIVITY; judged as candidates are, but without training."""
+    config = problem.config
+    judged = {"images": config.sensitivity.images, "finetune_steps": 0}
+    settings = config.evaluate.model_copy(update=judged)
+    return sensitivity(problem.space, config.sensitivity.fractions, lambda probes: _errors(problem, probes, settings))
+
+
+def _errors(problem: Problem, offspring: pa.Table, settings: Evaluate) -> pa.Table:
     config = problem.config
     return evaluate(
         offspring,
@@ -196,7 +217,7 @@ def _errors(problem: Problem, offspring: pa.Table) -> pa.Table:
         problem.train,
         problem.validation,
         problem.task,
-        config.evaluate,
+        settings,
         config.augment,
         seed=config.seed,
         hardware=config.hardware,

@@ -58,3 +58,8 @@ def search_of(path: Path) -> tuple[str, int]:
     """Method and seed of a file at `<method>/seed<k>/gen<g>/<file>`."""
     method, seed, _, _ = path.parts[-4:]
     return method, int(seed.removeprefix("seed"))
+
+
+def generation_of(path: Path) -> int:
+    """Generation of such a file."""
+    return int(path.parts[-2].removeprefix("gen"))

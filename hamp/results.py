@@ -92,13 +92,13 @@ class Results:
 
     def generations(self, search: Search, name: str, schema: pa.Schema) -> Iterator[tuple[int, pa.Table]]:
         """One table of every generation of a search that has it, with the generation's number."""
-        for generation in range(self.settings.search.generations + 1):
+        for generation in range(self.settings.search.last(search[0]) + 1):
             file = self.generation(search, generation) / name
             if file.is_file():
                 yield generation, tables.read(file, schema)
 
     def _last(self, search: Search, name: str) -> pa.Table:
-        return tables.read(self.generation(search, self.settings.search.generations) / name, tables.EVALUATED)
+        return tables.read(self.generation(search, self.settings.search.last(search[0])) / name, tables.EVALUATED)
 
 
 SPACE = pa.schema(

@@ -47,6 +47,14 @@ ERRORS = _schema(
     ("images", pa.int64(), "images", "validation images on which it was judged"),
 )
 
+SENSITIVITY = _schema(
+    ("group", pa.int32(), "", "number of the group that is cut, all others whole"),
+    ("name", pa.string(), "", "layer that the group is named by"),
+    ("width", pa.int32(), "channels", "channels that it keeps"),
+    ("error", pa.float64(), "fraction", "validation error"),
+    ("increase", pa.float64(), "fraction", "error over that of the unpruned network on the same images"),
+)
+
 MEASURED = _schema(
     ("candidate", pa.string(), "", "digest of the widths"),
     ("latency_ms", pa.float64(), "ms", "time of one inference: median, or the prediction"),
@@ -157,6 +165,56 @@ HYPERVOLUME = _schema(
         "",
         "of the objectives over (0.9 for the error, else the unpruned network's)",
     ),
+)
+
+CURVES = _schema(
+    ("method", pa.string(), "", "search method"),
+    ("seed", pa.int64(), "", "seed of the search"),
+    ("generation", pa.int32(), "", "generation"),
+    ("evaluations", pa.int64(), "", "true evaluations so far"),
+    ("hypervolume", pa.float64(), "", "of all found so far; reference error 0.9, else the unpruned network's"),
+    ("hypervolume_strict", pa.float64(), "", "the same with reference error 0.4"),
+    ("share", pa.float64(), "fraction", "hypervolume over that of the front of all searches together"),
+    ("share_strict", pa.float64(), "fraction", "the same with reference error 0.4"),
+    ("igd_plus", pa.float64(), "", "IGD+ to the front of all searches together, error over 0.9; 0 is best"),
+    ("coverage", pa.float64(), "fraction", "part of the front of all searches that is found or dominated"),
+)
+
+PAIRS = _schema(
+    ("method", pa.string(), "", "search method"),
+    ("other", pa.string(), "", "method that it is compared with"),
+    ("indicator", pa.string(), "", "column of the curves, after the last generation"),
+    ("mean", pa.float64(), "", "of the method over its seeds"),
+    ("other_mean", pa.float64(), "", "of the other method"),
+    ("ratio", pa.float64(), "", "mean over the other's mean"),
+    ("wins", pa.int64(), "seeds", "seeds on which the method is better"),
+    ("common_seeds", pa.int64(), "seeds", "seeds that both methods ran"),
+    ("a12", pa.float64(), "", "Vargha and Delaney: how often a run of the method is better than one of the other"),
+    ("p", pa.float64(), "", "two-sided Mann–Whitney test"),
+    ("evaluations_to_reach", pa.float64(), "", "median evaluations to reach the other's mean; null: not reached"),
+    ("other_evaluations", pa.float64(), "", "mean evaluations of the other, all told"),
+    ("coverage", pa.float64(), "fraction", "mean part of the other's front that the method's covers, seed by seed"),
+    optional=("ratio", "evaluations_to_reach", "coverage"),
+)
+
+RANKS = _schema(
+    ("indicator", pa.string(), "", "column of the curves, after the last generation"),
+    ("method", pa.string(), "", "search method"),
+    ("rank", pa.float64(), "", "mean rank over the seeds, 1 is best"),
+    ("seeds", pa.int64(), "seeds", "seeds that all methods ran"),
+    ("p", pa.float64(), "", "Friedman test that all methods are equal"),
+)
+
+FORESIGHT = _schema(
+    ("method", pa.string(), "", "search method"),
+    ("seed", pa.int64(), "", "seed of the search"),
+    ("generation", pa.int32(), "", "generation that was predicted"),
+    ("objective", pa.string(), "", "modelled objective"),
+    ("model", pa.string(), "", "kind of model"),
+    ("n", pa.int64(), "", "evaluated candidates that it was fitted on"),
+    ("spearman", pa.float64(), "", "cross-validated rank correlation on those"),
+    ("spearman_ahead", pa.float64(), "", "rank correlation of what was predicted and then found of the offspring"),
+    ("rmse_ahead", pa.float64(), "of the objective", "root mean squared error of that prediction"),
 )
 
 FRONT = _schema(

@@ -37,6 +37,16 @@ def mann_whitney(a: ArrayLike, b: ArrayLike) -> Comparison:
     return Comparison(p=float(mannwhitneyu(a, b, alternative="two-sided").pvalue), a12=a12)
 
 
+def spearman(a: ArrayLike, b: ArrayLike) -> float:
+    """Return Spearman's rank correlation; 0 where one of the two is constant."""
+    from scipy.stats import rankdata
+
+    ranked = np.stack([rankdata(a), rankdata(b)])
+    ranked -= ranked.mean(axis=1, keepdims=True)
+    norm = float(np.sqrt((ranked**2).sum(axis=1).prod()))
+    return float(ranked[0] @ ranked[1]) / norm if norm > 0 else 0.0
+
+
 def friedman(values: ArrayLike) -> Ranking:
     """Rank methods over problems: ``values (problems, methods)``, larger is better.
 

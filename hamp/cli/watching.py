@@ -45,7 +45,7 @@ def finished(folder: Path) -> bool:
 
 def _generations(results: Results, search: Search) -> Iterator[tuple[float, str, str]]:
     method, seed = search
-    last = results.settings.search.generations
+    last = results.settings.search.last(method)
     begun: float | None = None
     for generation in range(last + 1):
         file = results.generation(search, generation) / "archive.parquet"

@@ -8,12 +8,27 @@ A block is what one stage (or a few) needs, so that a stage depends on its own s
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hamp.evolution.methods import METHODS
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Objective = Literal["error", "latency_ms", "memory_bytes", "macs", "parameters"]
+
+
+def _limit(value: float | str) -> float | str:
+    """A positive number, or a positive percentage as text."""
+    number = value.removesuffix("%") if isinstance(value, str) else value
+    try:
+        positive = 0 < float(number) < float("inf")
+    except ValueError:
+        positive = False
+    if not positive or (isinstance(value, str) and not value.endswith("%")):
+        raise ValueError("give a positive number, or a share of the unpruned network's such as '60%'")
+    return value
+
+
+Limit = Annotated[float | str, AfterValidator(_limit)]
 if TYPE_CHECKING:
     MethodName = str
 else:
@@ -232,6 +247,57 @@ class Search(Block):
         None, ge=1, description="Stop when the front has not grown for this many generations; `null`: never."
     )
     tolerance: float = Field(1e-3, ge=0.0, description="Relative growth of the hypervolume that counts as growth.")
+    generations_of: dict[MethodName, Annotated[int, Field(ge=0, le=10_000)]] = Field(
+        default_factory=dict,
+        description="Generations of single methods, where another number is fair: `{netadapt: 30}`, since NetAdapt "
+        "evaluates as many candidates a generation as the space has groups.",
+    )
+    initial: list[Literal["uniform", "sensitivity", "latin"]] = Field(
+        ["uniform", "latin"],
+        min_length=1,
+        description="What the initial population holds beside the unpruned network, in equal parts: `uniform` (one "
+        "fraction for all groups), `sensitivity` (groups that the error depends on are cut less; a stage of its own "
+        "finds out which), `latin` (Latin hypercube).",
+    )
+    surrogates: list[Literal["gp", "ridge", "trees"]] = Field(
+        ["gp", "ridge", "trees"],
+        min_length=1,
+        description="Models to try in each generation: Gaussian process, quadratic ridge regression, extra trees.",
+    )
+    netadapt_step: float = Field(
+        0.04, gt=0.0, lt=1.0, description="Latency cut of a NetAdapt iteration, as a share of the unpruned network's."
+    )
+
+    def last(self, method: str) -> int:
+        """Number of a method's last generation."""
+        return self.generations_of.get(method, self.generations)
+
+
+class Sensitivity(Block):
+    """How it is found how much the error depends on each group (where `search.initial` asks for it)."""
+
+    images: int = Field(500, ge=1, description="Validation images, at most.")
+    fractions: list[Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(
+        [0.5, 0.25], min_length=1, description="Shares of its channels that a group keeps in turn, all others whole."
+    )
+
+
+class Portfolio(Block):
+    """What survivors and the final front are chosen for (methods `hamp`, `portfolio`, `prescreen`, `local_search`)."""
+
+    value: Literal["hypervolume", "tchebycheff"] = Field(
+        "hypervolume",
+        description="What a portfolio is worth: the volume that it dominates, or how far it reaches in each scenario.",
+    )
+    preferences: dict[Objective, Annotated[float, Field(ge=0.01, le=100)]] = Field(
+        default_factory=dict,
+        description="Weights of objectives, 1 where none is given; the search looks more where the weight is greater.",
+    )
+    limits: dict[Objective, Limit] = Field(
+        default_factory=dict,
+        description="Largest acceptable values, each a number in the objective's unit or a share of the unpruned "
+        "network's: `{latency_ms: 60%}`, `{latency_ms: 3.0, error: 0.2}`. Most of the population is kept inside.",
+    )
 
 
 class Config(Block):
@@ -268,5 +334,7 @@ class Config(Block):
     validation: Validation = Field(default_factory=Validation, description="Test of the profile's predictions.")
     measure: Measure = Field(default_factory=Measure, description="Measuring.")
     search: Search = Field(default_factory=Search, description="Search.")
+    sensitivity: Sensitivity = Field(default_factory=Sensitivity, description="Sensitivity of the groups.")
+    portfolio: Portfolio = Field(default_factory=Portfolio, description="What the front is chosen for.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Evaluation of candidates.")
     finetune: Finetune = Field(default_factory=Finetune, description="Fine-tuning of the front.")

@@ -32,6 +32,15 @@ def combinations(config: Config) -> list[str]:
         mistakes.append(f"objectives: {config.objectives} names one twice; name at least two different ones")
     if "error" not in config.objectives:
         mistakes.append(f"objectives: {config.objectives} lacks 'error'; without it the smallest network always wins")
+    for key in ("preferences", "limits"):
+        for name in getattr(config.portfolio, key):
+            if name not in config.objectives:
+                mistakes.append(
+                    f"portfolio.{key}.{name}: no objective of this run; its: {', '.join(config.objectives)}"
+                )
+    for name in config.search.generations_of:
+        if name not in config.methods:
+            mistakes.append(f"search.generations_of.{name}: no method of this run; its: {', '.join(config.methods)}")
     for key in ("seeds", "methods"):
         values = getattr(config, key)
         if len(set(values)) < len(values):

@@ -7,9 +7,11 @@ import pyarrow as pa
 
 from hamp.analysis.dominance import non_dominated
 from hamp.candidates import REFERENCE, UNPRUNED
+from hamp.configuration.blocks import Portfolio
 from hamp.evolution.selection import portfolio, tie
 from hamp.hardware.measuring import faster
 from hamp.stages.progress import history
+from hamp.stages.state import noise, ordered, settings
 from hamp.tables import FRONT, HYPERVOLUME, MEMBERS, build, columns
 
 Run = tuple[str, int]
@@ -45,8 +47,8 @@ def hypervolumes(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) ->
     return build(HYPERVOLUME, rows)
 
 
-def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size: int) -> pa.Table:
-    """The front over all searches, at most `size` of it, chosen as a portfolio; table MEMBERS.
+def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size: int, wanted: Portfolio) -> pa.Table:
+    """The front over all searches, at most `size` of it, chosen as the portfolio that is wanted; table MEMBERS.
 
     The unpruned network is no member: it is exported beside them. A candidate found by several searches is
     credited to the first.
@@ -61,9 +63,11 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
                 for name, column in rows.items():
                     column.append(values[name])
     union = build(MEMBERS, rows)
-    F = columns(union, objectives)
+    F = columns(union, ordered(objectives))
     front = np.flatnonzero(non_dominated(F))
-    chosen = np.sort(front[portfolio(F[front], size).indices])
+    wishes = settings(wanted, next(iter(archives.values())), objectives)
+    kept = portfolio(F[front], size, preferences=wishes.preferences, limits=wishes.limits, value=wishes.value)
+    chosen = np.sort(front[kept.indices])
     return union.take(chosen[np.argsort(F[chosen, 0], kind="stable")])
 
 
@@ -95,9 +99,8 @@ def pareto(
         for candidate, member in zip(names, members.to_pylist(), strict=True)
     ]
     table = build(FRONT, {name: [row[name] for row in rows] for name in FRONT.names})
-    values = columns(table, ["error_validation", "latency_ms", "memory_bytes"])
-    noise = [0.0, float(np.median(table["latency_iqr_ms"])), 0.0]
-    table = table.filter(pa.array(non_dominated(tie(values, noise))))
+    compared = ["error_validation", "latency_ms", "memory_bytes"]
+    table = table.filter(pa.array(non_dominated(tie(columns(table, compared), noise(table, compared)))))
     return table.sort_by([("latency_ms", "ascending"), ("error_validation", "ascending")])
 
 

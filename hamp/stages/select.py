@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from hamp.configuration.blocks import Portfolio
 from hamp.errors import UserError
-from hamp.evolution.generation import Settings, survivors
+from hamp.evolution.generation import survivors
 from hamp.evolution.methods import METHODS
-from hamp.stages.state import archive_of
+from hamp.stages.state import archive_of, settings
 from hamp.tables import EVALUATED, build, concatenate
 
 MEASURED_COLUMNS = ("latency_ms", "latency_iqr_ms", "memory_bytes", "macs", "parameters")
@@ -48,6 +49,7 @@ def select(
     size: int,
     objectives: Sequence[str],
     method: str,
+    portfolio: Portfolio,
 ) -> tuple[pa.Table, pa.Table]:
     """The archive with what is new, and the next population, both EVALUATED; nothing new: both as they were.
 
@@ -58,12 +60,14 @@ def select(
         size: how many survive.
         objectives: names.
         method: name of the method.
+        portfolio: what the survivors are chosen for, by a method that chooses a portfolio.
     """
     if not len(new):
         return archive, population
     union = concatenate([archive, new])
     fresh = np.arange(len(archive), len(union))
-    chosen = survivors(METHODS[method], archive_of(union, population, objectives), fresh, size, Settings())
+    wanted = settings(portfolio, union, objectives)
+    chosen = survivors(METHODS[method], archive_of(union, population, objectives), fresh, size, wanted)
     return union, union.take(chosen)
 
 

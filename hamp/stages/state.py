@@ -1,13 +1,16 @@
 """The state of a search as its tables hold it, and as the evolution wants it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from hamp.candidates import name_of
+from hamp.candidates import UNPRUNED, name_of
+from hamp.configuration.blocks import Portfolio
 from hamp.evolution.domain import Domain, domain_of
-from hamp.evolution.generation import Archive
+from hamp.evolution.generation import Archive, Settings
 from hamp.hardware.predictor import efficient_widths
 from hamp.pruning.space import Space
 from hamp.tables import CANDIDATES, build, columns, matrix
@@ -33,6 +36,37 @@ def archive_of(archive: pa.Table, population: pa.Table, objectives: Sequence[str
 def ordered(objectives: Sequence[str]) -> list[str]:
     """Objectives with the error first, as the evolution wants them."""
     return sorted(objectives, key=lambda name: name != "error")
+
+
+def noise(table: pa.Table, objectives: Sequence[str]) -> list[float]:
+    """Per objective, the difference that measuring can't tell from zero: for latency its median interquartile range."""
+    width = float(np.median(table["latency_iqr_ms"])) if len(table) else 0.0
+    return [width if name == "latency_ms" else 0.0 for name in objectives]
+
+
+def settings(wanted: Portfolio, archive: pa.Table, objectives: Sequence[str], **others: Any) -> Settings:
+    """What the evolution is told of the user's wishes; limits that are shares are taken of the unpruned network's.
+
+    Args:
+        wanted: the user's wishes.
+        archive: all evaluated so far (EVALUATED).
+        objectives: names.
+        others: further fields of the evolution's settings.
+    """
+    names = ordered(objectives)
+    unpruned = archive.filter(pc.equal(archive["origin"], UNPRUNED)).to_pylist()[0]
+
+    def limit(name: str) -> float:
+        value = wanted.limits.get(name, np.inf)  # type: ignore[call-overload]
+        return float(value.removesuffix("%")) / 100 * unpruned[name] if isinstance(value, str) else float(value)
+
+    return Settings(
+        preferences=[wanted.preferences.get(name, 1.0) for name in names] if wanted.preferences else None,  # type: ignore[call-overload]
+        limits=[limit(name) for name in names] if wanted.limits else None,
+        noise=found if any(found := noise(archive, names)) else None,
+        value=wanted.value,
+        **others,
+    )
 
 
 def candidates(widths: np.ndarray, origins: Sequence[str]) -> pa.Table:

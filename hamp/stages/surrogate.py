@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from hamp.configuration.blocks import Portfolio
 from hamp.evolution.domain import Domain
-from hamp.evolution.generation import Settings, improved
+from hamp.evolution.generation import improved
 from hamp.evolution.local_search import Objectives
 from hamp.evolution.methods import METHODS
-from hamp.evolution.surrogate import Surrogate, Target, fit, refit
+from hamp.evolution.surrogate import ModelName, Surrogate, Target, fit, refit
 from hamp.hardware.predictor import predict
 from hamp.pruning.space import Space
 from hamp.seeding import generator
 from hamp.stages.known import known
-from hamp.stages.state import archive_of, candidates, domain, ordered
+from hamp.stages.state import archive_of, candidates, domain, ordered, settings
 from hamp.tables import CANDIDATES, SURROGATE, build, empty, matrix
 
 
@@ -27,6 +28,8 @@ def surrogate(
     generation: int,
     objectives: Sequence[str],
     latency: str,
+    surrogates: Sequence[ModelName],
+    previous: pa.Table | None = None,
 ) -> pa.Table:
     """Table SURROGATE: per costly objective the model of highest cross-validated rank correlation.
 
@@ -39,12 +42,16 @@ def surrogate(
         objectives: names.
         latency: `measured` latency is costly, and modelled as a factor on the profile's prediction; `predicted` is
             computed.
+        surrogates: names of the models to try.
+        previous: the models of the generation before (SURROGATE): where fitting begins.
     """
     fitted = fit(
         matrix(archive),
         domain(space, profile),
         targets(space, profile, archive, objectives, latency),
         generator(seed, "surrogate", generation),
+        names=surrogates,
+        previous=[] if previous is None else previous.to_pylist(),
     )
     rows = fitted.describe()
     return build(SURROGATE, {name: [row[name] for row in rows] for name in SURROGATE.names})
@@ -93,6 +100,7 @@ def local_search(
     offspring: int,
     objectives: Sequence[str],
     latency: str,
+    portfolio: Portfolio,
 ) -> pa.Table:
     """Table CANDIDATES of `offspring` candidates: some of the local search, the others of the variation.
 
@@ -109,6 +117,7 @@ def local_search(
         offspring: how many.
         objectives: names.
         latency: `measured` or `predicted`.
+        portfolio: what the search is for.
     """
     if not len(variation):
         return empty(CANDIDATES)
@@ -123,7 +132,7 @@ def local_search(
         variation["origin"].to_pylist(),
         offspring,
         generator(seed, f"local_search/{method}", generation),
-        Settings(),
+        settings(portfolio, archive, names),
         predictor(space, profile, model, names),
         quality=min(models["spearman"].to_pylist()),
     )

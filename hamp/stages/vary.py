@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from hamp.evolution.generation import Settings, varied
+from hamp.configuration.blocks import Portfolio
+from hamp.evolution.generation import varied
 from hamp.evolution.methods import METHODS, converged
 from hamp.hardware.predictor import predictor
 from hamp.pruning.space import Space
 from hamp.seeding import generator
 from hamp.stages.progress import history
-from hamp.stages.state import archive_of, candidates, domain, passed_through
+from hamp.stages.state import archive_of, candidates, domain, passed_through, settings
 from hamp.tables import CANDIDATES, empty
 
 
@@ -27,6 +28,8 @@ def vary(
     objectives: Sequence[str],
     patience: int | None,
     tolerance: float,
+    portfolio: Portfolio,
+    netadapt_step: float,
 ) -> pa.Table:
     """Table CANDIDATES of new candidates; empty once the search has converged.
 
@@ -42,6 +45,8 @@ def vary(
         objectives: names.
         patience: generations without growth of the hypervolume after which the search ends; None: it goes on.
         tolerance: relative growth that counts as growth.
+        portfolio: what mates are chosen for.
+        netadapt_step: latency cut of a NetAdapt iteration, as a share of the unpruned network's.
     """
     if passed_through(archive, generation):
         return empty(CANDIDATES)
@@ -53,7 +58,7 @@ def vary(
         domain(space, profile),
         offspring,
         generator(seed, f"vary/{method}", generation),
-        Settings(),
+        settings(portfolio, archive, objectives, netadapt_step=netadapt_step),
         latency=predictor(profile, space),
     )
     return candidates(widths, origins)

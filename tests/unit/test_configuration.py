@@ -122,3 +122,25 @@ def test_anything_is_either_valid_or_named(settings):
         lines = str(error).splitlines()
         named = {line.partition(":")[0].partition(".")[0] for line in lines}
         assert named & set(settings)
+
+
+@pytest.mark.parametrize(
+    ("portfolio", "expected"),
+    [
+        ({"limits": {"latency_ms": "fast"}}, "portfolio.limits.latency_ms: 'fast' is not allowed"),
+        ({"limits": {"latency_ms": "60"}}, "a share of the unpruned network's such as '60%'"),
+        ({"limits": {"latency_ms": -1}}, "give a positive number"),
+        ({"limits": {"macs": "60%"}}, "portfolio.limits.macs: no objective of this run"),
+        ({"preferences": {"latency": 2}}, "nearest is 'latency_ms'"),
+        ({"preferences": {"latency_ms": 0}}, "portfolio.preferences.latency_ms: 0 is not allowed"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_named(portfolio, expected):
+    (line,) = mistakes({"portfolio": portfolio})
+    assert expected in line
+
+
+def test_wishes_in_both_forms_are_read():
+    config = load({"portfolio": {"limits": {"latency_ms": "60%", "error": 0.3}, "preferences": {"error": 2}}})
+    assert config.portfolio.limits == {"latency_ms": "60%", "error": 0.3}
+    assert Config.model_validate_json(config.model_dump_json()) == config

@@ -6,14 +6,19 @@ from hardware_networks import SHAPE, chain, space_of
 
 import hamp
 from hamp.candidates import name_of
-from hamp.configuration.blocks import Device, Profile
+from hamp.configuration.blocks import Device, Portfolio, Profile
 from hamp.evolution.domain import domain_of
 from hamp.evolution.initial import latin_hypercube
 from hamp.evolution.surrogate import Target, fit
 from hamp.hardware import profile as profiling
+from hamp.stages.initial import initial
 from hamp.stages.measure import predicted
-from hamp.stages.surrogate import predictor
-from hamp.tables import CANDIDATES, build, columns
+from hamp.stages.pareto import aggregate
+from hamp.stages.select import select
+from hamp.stages.sensitivity import by_group, sensitivity
+from hamp.stages.state import settings
+from hamp.stages.surrogate import predictor, surrogate
+from hamp.tables import CANDIDATES, ERRORS, EVALUATED, build, columns, empty, matrix
 
 OBJECTIVES = ["error", "latency_ms", "memory_bytes", "macs", "parameters"]
 
@@ -48,6 +53,103 @@ def test_what_is_computed_for_the_search_is_what_is_recorded(space, changes):
     assert (recorded[:, 1] > alone[:, 1]).all()  # memory is of the batch
 
 
+def archive_of(errors, latencies, iqr=0.0):
+    """Everything evaluated, the unpruned network first; memory as the latency."""
+    n = len(errors)
+    rows = {
+        "candidate": [name_of(np.array([i])) for i in range(n)],
+        "widths": [[i] for i in range(n)],
+        "generation": [0] * n,
+        "origin": ["unpruned"] + ["latin"] * (n - 1),
+        "error": errors,
+        "latency_ms": latencies,
+        "latency_iqr_ms": [iqr] * n,
+        "memory_bytes": (1000 * np.asarray(latencies)).astype(int),
+        "macs": [0] * n,
+        "parameters": [0] * n,
+    }
+    return build(EVALUATED, rows)
+
+
+def test_wishes_are_told_in_the_order_and_units_of_the_search():
+    archive = archive_of([0.1, 0.5], [4.0, 2.0], iqr=0.25)
+    wanted = Portfolio(preferences={"latency_ms": 2}, limits={"latency_ms": "60%", "error": 0.3}, value="tchebycheff")
+    told = settings(wanted, archive, ["latency_ms", "error", "memory_bytes"])
+    assert told.preferences == [1.0, 2.0, 1.0]
+    assert told.limits == [0.3, pytest.approx(2.4), np.inf]
+    assert told.noise == [0.0, 0.25, 0.0]
+    assert told.value == "tchebycheff"
+    none = settings(Portfolio(), archive_of([0.1], [4.0]), ["error", "latency_ms"])
+    assert none.preferences is none.limits is none.noise is None
+
+
+@pytest.mark.parametrize("limits", [{"latency_ms": "40%"}, {"latency_ms": 4.0}])
+def test_survivors_and_the_front_keep_to_the_limits(limits):
+    latency = np.linspace(10, 1, 60)
+    archive = archive_of(1 - latency / 11, latency)
+    chosen = {}
+    for name, wanted in (("free", Portfolio()), ("limited", Portfolio(limits=limits))):
+        _, population = select(
+            empty(EVALUATED),
+            empty(EVALUATED),
+            archive,
+            size=10,
+            objectives=["error", "latency_ms"],
+            method="hamp",
+            portfolio=wanted,
+        )
+        front = aggregate({("hamp", 0): archive}, ["error", "latency_ms"], 10, wanted)
+        chosen[name] = [int(np.sum(table["latency_ms"].to_numpy() <= 4.0)) for table in (population, front)]
+    assert min(chosen["limited"]) >= 8
+    assert max(chosen["free"]) <= 6
+
+
+def test_differences_within_the_noise_are_ties():
+    errors, latencies = [0.1, 0.2, 0.2, 0.6], [10.0, 5.0, 5.1, 1.0]
+
+    def survivors(iqr):
+        archive = archive_of(errors, latencies, iqr)
+        wanted = {"size": 4, "objectives": ["error", "latency_ms"], "method": "hamp", "portfolio": Portfolio()}
+        return select(empty(EVALUATED), empty(EVALUATED), archive, **wanted)[1]["latency_ms"].to_pylist()
+
+    assert survivors(0.0)[-1] == 5.1  # dominated: last
+    assert {5.0, 5.1} <= set(survivors(0.5))
+
+
+def test_only_the_named_models_are_tried(space):
+    profile = described(space)
+    widths = latin_hypercube(domain_of(space), 20, np.random.default_rng(1))
+    error = 0.1 + 0.8 * (1 - widths / np.asarray(space.channels)).mean(axis=1)
+    rows = {name: np.repeat(archive_of([0.1], [1.0])[name].to_pylist(), 20) for name in EVALUATED.names}
+    archive = build(EVALUATED, {**rows, "widths": widths, "error": error})
+    common = {"seed": 0, "objectives": ["error", "macs"], "latency": "predicted"}
+    for name in ("gp", "ridge"):
+        first = surrogate(space, profile, archive, generation=1, surrogates=[name], **common)
+        again = surrogate(space, profile, archive, generation=2, surrogates=[name], previous=first, **common)
+        assert first["model"].to_pylist() == again["model"].to_pylist() == [name]
+        assert min(first["spearman"].to_pylist() + again["spearman"].to_pylist()) > 0.9
+
+
+def test_sensitivity_finds_the_group_that_matters_and_spares_it(space):
+    full = np.asarray(space.channels)
+
+    def errors(probes):
+        kept = matrix(probes) / full
+        error = 0.05 + 0.5 * (1 - kept[:, 0]) + 0.02 * (1 - kept[:, 1:]).sum(axis=1)
+        return build(ERRORS, {"candidate": probes["candidate"], "error": error, "images": [1] * len(error)})
+
+    table = sensitivity(space, [0.5, 0.25], errors)
+    assert len(table) == 2 * space.groups
+    found = by_group(table, space.groups)
+    assert found.argmax() == 0
+    np.testing.assert_allclose(table["increase"].to_numpy(), table["error"].to_numpy() - 0.05)
+    first = initial(space, 12, 0, ["uniform", "sensitivity"], table)
+    kept = matrix(first) / full
+    guided = np.array(first["origin"].to_pylist()) == "sensitivity"
+    assert (kept[guided, 0] > kept[guided, 1:].mean(axis=1)).all()
+    assert guided.sum() == 5
+
+
 def test_a_search_in_one_process_ends_when_it_has_converged():
     settings = {
         "data": {"limit": 200},
@@ -55,8 +157,19 @@ def test_a_search_in_one_process_ends_when_it_has_converged():
         "pretrain": {"epochs": 1},
         "device": {"runtime": "roofline", "description": "jetson-nano"},
         "measure": {"latency": "predicted"},
-        "search": {"population": 4, "offspring": 3, "generations": 6, "patience": 1, "tolerance": 1e9},
+        "search": {
+            "population": 4,
+            "offspring": 3,
+            "generations": 6,
+            "patience": 1,
+            "tolerance": 1e9,
+            "initial": ["sensitivity"],
+        },
+        "sensitivity": {"images": 20, "fractions": [0.5]},
+        "portfolio": {"limits": {"latency_ms": "70%"}},
         "evaluate": {"images": 20, "recalibration_images": 16},
     }
     found = hamp.search(settings)
-    assert found.archives["hamp", 0]["generation"].to_numpy().max() < 6
+    archive = found.archives["hamp", 0]
+    assert archive["generation"].to_numpy().max() < 6
+    assert archive["origin"].to_pylist().count("sensitivity") >= 2

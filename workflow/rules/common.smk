@@ -31,7 +31,10 @@ except UserError as error:
 
 # Building the DAG recurses some frames a level, and a search has up to six levels a generation.
 sys.setrecursionlimit(
-    max(sys.getrecursionlimit(), 2000 + 50 * CONFIG.search.generations)
+    max(
+        sys.getrecursionlimit(),
+        2000 + 50 * max(map(CONFIG.search.last, CONFIG.methods)),
+    )
 )
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
@@ -155,16 +158,33 @@ def generation_benchmark(name):
     return f"{BENCHMARKS}/{GENERATION}/{name}.tsv"
 
 
-def previous(name):
-    """Input function: a file of the generation before this one; nothing before the first."""
+def previous(name, first=0):
+    """Input function: a file of the generation before this one; none in generation `first`, which is the first."""
 
     def file(wildcards):
         generation = int(wildcards.generation)
-        if generation == 0:
+        if generation <= first:
             return []
         return f"{RESULTS}/{SEARCH}/gen{generation - 1}/{name}".format(**wildcards)
 
     return file
+
+
+def wishes(wildcards):
+    """Options for what the user asks of the front, to the methods that can take account of it."""
+    method = METHODS[wildcards.method]
+    return (
+        options("portfolio")
+        if method.surrogate or method.selection == "portfolio"
+        else ""
+    )
+
+
+def method_options(wildcards):
+    """Options of stage `vary` that only some methods use."""
+    if wildcards.method == "netadapt":
+        return options("search.netadapt_step")
+    return wishes(wildcards)
 
 
 def offspring(wildcards):
@@ -180,31 +200,32 @@ def offspring(wildcards):
 
 def archives(wildcards):
     """What every search evaluated, as of its last generation."""
-    return expand(
-        f"{RESULTS}/{SEARCH}/gen{CONFIG.search.generations}/archive.parquet",
-        method=CONFIG.methods,
-        seed=CONFIG.seeds,
-    )
+    return [
+        f"{RESULTS}/{method}/seed{seed}/gen{CONFIG.search.last(method)}/archive.parquet"
+        for method in CONFIG.methods
+        for seed in CONFIG.seeds
+    ]
 
 
-def every_generation(name, first=0):
-    """A table of every generation of every search."""
-    return expand(
-        f"{RESULTS}/{GENERATION}/{name}",
-        method=CONFIG.methods,
-        seed=CONFIG.seeds,
-        generation=range(first, CONFIG.search.generations + 1),
-    )
+def every_generation(name, methods=CONFIG.methods, first=0):
+    """A table of every generation of every search by some methods."""
+    return [
+        f"{RESULTS}/{method}/seed{seed}/gen{generation}/{name}"
+        for method in methods
+        for seed in CONFIG.seeds
+        for generation in range(first, CONFIG.search.last(method) + 1)
+    ]
 
 
 def models(wildcards):
     """The surrogates of the methods that fit one."""
-    return expand(
-        generation_file("surrogate.parquet"),
-        method=[method for method in CONFIG.methods if METHODS[method].surrogate],
-        seed=CONFIG.seeds,
-        generation=range(1, CONFIG.search.generations + 1),
-    )
+    fitting = [method for method in CONFIG.methods if METHODS[method].surrogate]
+    return every_generation("surrogate.parquet", fitting, first=1)
+
+
+def comparison(wildcards):
+    """The tables that compare searches, where there are several."""
+    return rules.compare.output if len(CONFIG.methods) * len(CONFIG.seeds) > 1 else []
 
 
 def reported(name):

@@ -1,9 +1,54 @@
 # The search: a static chain of generations, each method with each seed.
 
 
+rule sensitivity:
+    input:
+        space=rules.space.output,
+        scores=rules.scores.output,
+        training=rules.pretrain.output.training,
+        weights=ancient(rules.pretrain.output.weights),
+        splits=rules.data.output.splits,
+        images=ancient(rules.data.output.images),
+    output:
+        f"{RESULTS}/space/sensitivity.parquet",
+    log:
+        f"{LOGS}/sensitivity.log",
+    benchmark:
+        f"{BENCHMARKS}/sensitivity.tsv"
+    conda:
+        "../../environment.yml"
+    threads: CONFIG.threads
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=options(
+            "network",
+            "task",
+            "augment",
+            "sensitivity",
+            "evaluate.recalibration_images",
+            "evaluate.batch_size",
+            "evaluate.precision",
+            "hardware",
+            "threads",
+            "seed",
+        ),
+        files=digests(NETWORK_FILES + TASK_FILES),
+        run=command("sensitivity"),
+        code=code("sensitivity"),
+    shell:
+        "{params.run} --space {input.space} --scores {input.scores} --weights {input.weights}"
+        " --splits {input.splits} --images {input.images} {params.settings}"
+        " --output {output} > {log} 2>&1"
+
+
 rule initial:
     input:
         space=rules.space.output,
+        sensitivity=(
+            rules.sensitivity.output if "sensitivity" in CONFIG.search.initial else []
+        ),
     output:
         f"{RESULTS}/{SEARCH}/gen0/initial.parquet",
     log:
@@ -13,11 +58,14 @@ rule initial:
     conda:
         "../../environment.yml"
     params:
-        settings=options("search.population"),
+        settings=options("search.population", "search.initial"),
+        sensitivity=lambda wildcards, input: (
+            f"--sensitivity {input.sensitivity}" if input.sensitivity else ""
+        ),
         run=command("initial"),
         code=code("initial"),
     shell:
-        "{params.run} --space {input.space} --seed {wildcards.seed} {params.settings}"
+        "{params.run} --space {input.space} {params.sensitivity} --seed {wildcards.seed} {params.settings}"
         " --output {output} > {log} 2>&1"
 
 
@@ -41,13 +89,14 @@ rule vary:
         settings=options(
             "search.offspring", "search.patience", "search.tolerance", "objectives"
         ),
+        method=method_options,
         run=command("vary"),
         code=code("vary"),
     shell:
         "{params.run} --space {input.space} --profile {input.profile}"
         " --population {input.population} --archive {input.archive} --method {wildcards.method}"
         " --seed {wildcards.seed} --generation {wildcards.generation} {params.settings}"
-        " --output {output} > {log} 2>&1"
+        " {params.method} --output {output} > {log} 2>&1"
 
 
 rule surrogate:
@@ -55,6 +104,7 @@ rule surrogate:
         space=rules.space.output,
         profile=rules.profile.output,
         archive=previous("archive.parquet"),
+        previous=previous("surrogate.parquet", first=1),
     output:
         generation_file("surrogate.parquet"),
     log:
@@ -66,13 +116,16 @@ rule surrogate:
     conda:
         "../../environment.yml"
     params:
-        settings=options("objectives", "measure.latency"),
+        settings=options("objectives", "measure.latency", "search.surrogates"),
+        previous=lambda wildcards, input: (
+            f"--previous {input.previous}" if input.previous else ""
+        ),
         run=command("surrogate"),
         code=code("surrogate"),
     shell:
         "{params.run} --space {input.space} --profile {input.profile}"
         " --archive {input.archive} --seed {wildcards.seed} --generation {wildcards.generation} {params.settings}"
-        " --output {output} > {log} 2>&1"
+        " {params.previous} --output {output} > {log} 2>&1"
 
 
 rule local_search:
@@ -94,7 +147,9 @@ rule local_search:
     conda:
         "../../environment.yml"
     params:
-        settings=options("search.offspring", "objectives", "measure.latency"),
+        settings=options(
+            "search.offspring", "objectives", "measure.latency", "portfolio"
+        ),
         run=command("local_search"),
         code=code("local_search"),
     shell:
@@ -192,6 +247,7 @@ rule select:
         "../../environment.yml"
     params:
         settings=options("objectives", size="search.population"),
+        method=wishes,
         before=lambda wildcards, input: (
             f"--population-before {input.population} --archive-before {input.archive}"
             if input.population
@@ -202,6 +258,6 @@ rule select:
     shell:
         "{params.run} --offspring {input.offspring} --errors {input.errors}"
         " --measured {input.measured} {params.before} --method {wildcards.method}"
-        " --generation {wildcards.generation} {params.settings} --evaluated {output.evaluated}"
+        " --generation {wildcards.generation} {params.settings} {params.method} --evaluated {output.evaluated}"
         " --archive {output.archive} --population {output.population} > {log} 2>&1"
         " && cat {log}"

@@ -32,7 +32,7 @@ rule aggregate:
     conda:
         "../../environment.yml"
     params:
-        settings=options("objectives", "finetune.members"),
+        settings=options("objectives", "finetune.members", "portfolio"),
         run=command("aggregate"),
         code=code("aggregate"),
     shell:

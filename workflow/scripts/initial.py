@@ -3,16 +3,20 @@
 from hamp.command import StageParser, run
 from hamp.stages.initial import initial
 from hamp.stages.read import read_space
-from hamp.tables import write
+from hamp.tables import SENSITIVITY, read, write
 
 
 def main() -> None:
     parser = StageParser(description=__doc__)
     parser.files("space", "output")
+    parser.files("sensitivity", optional=True)
     parser.value("population", int)
+    parser.value("initial", str, nargs="+")
     parser.value("seed", int)
     arguments = parser.parse_args()
-    write(initial(read_space(arguments.space), arguments.population, arguments.seed), arguments.output)
+    found = None if arguments.sensitivity is None else read(arguments.sensitivity, SENSITIVITY)
+    space = read_space(arguments.space)
+    write(initial(space, arguments.population, arguments.seed, arguments.initial, found), arguments.output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Candidates that the surrogate promises much of, beside those of the variation."""
 
 from hamp.command import StageParser, run
+from hamp.configuration.blocks import Portfolio
 from hamp.stages.read import read_space
 from hamp.stages.surrogate import local_search
 from hamp.tables import CANDIDATES, EVALUATED, PROFILE, SURROGATE, read, write
@@ -15,6 +16,7 @@ def main() -> None:
     parser.value("offspring", int)
     parser.value("objectives", str, nargs="+")
     parser.value("latency", str)
+    parser.block("portfolio", Portfolio, optional=True)
     arguments = parser.parse_args()
     table = local_search(
         read_space(arguments.space),
@@ -29,6 +31,7 @@ def main() -> None:
         offspring=arguments.offspring,
         objectives=arguments.objectives,
         latency=arguments.latency,
+        portfolio=arguments.portfolio or Portfolio(),
     )
     write(table, arguments.output)
 

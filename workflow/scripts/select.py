@@ -1,6 +1,7 @@
 """Join what was found of a generation's candidates, and choose the survivors."""
 
 from hamp.command import StageParser, run
+from hamp.configuration.blocks import Portfolio
 from hamp.progress import line
 from hamp.stages.select import evaluated, select
 from hamp.tables import CANDIDATES, ERRORS, EVALUATED, MEASURED, empty, read, write
@@ -15,6 +16,7 @@ def main() -> None:
     parser.value("objectives", str, nargs="+")
     parser.value("method", str)
     parser.value("generation", int)
+    parser.block("portfolio", Portfolio, optional=True)
     arguments = parser.parse_args()
     new = evaluated(
         read(arguments.offspring, CANDIDATES),
@@ -30,6 +32,7 @@ def main() -> None:
         size=arguments.size,
         objectives=arguments.objectives,
         method=arguments.method,
+        portfolio=arguments.portfolio or Portfolio(),
     )
     write(new, arguments.evaluated)
     write(archive, arguments.archive)

@@ -3,7 +3,7 @@
 from hamp.command import StageParser, run
 from hamp.stages.read import read_space
 from hamp.stages.surrogate import surrogate
-from hamp.tables import EVALUATED, PROFILE, read, write
+from hamp.tables import EVALUATED, PROFILE, SURROGATE, read, write
 
 
 def main() -> None:
@@ -13,6 +13,8 @@ def main() -> None:
     parser.value("generation", int)
     parser.value("objectives", str, nargs="+")
     parser.value("latency", str)
+    parser.value("surrogates", str, nargs="+")
+    parser.files("previous", optional=True)
     arguments = parser.parse_args()
     table = surrogate(
         read_space(arguments.space),
@@ -22,6 +24,8 @@ def main() -> None:
         generation=arguments.generation,
         objectives=arguments.objectives,
         latency=arguments.latency,
+        surrogates=arguments.surrogates,
+        previous=None if arguments.previous is None else read(arguments.previous, SURROGATE),
     )
     write(table, arguments.output)
 

@@ -1,6 +1,7 @@
 """New candidates by variation of the population."""
 
 from hamp.command import StageParser, run
+from hamp.configuration.blocks import Portfolio
 from hamp.stages.read import read_space
 from hamp.stages.vary import vary
 from hamp.tables import EVALUATED, PROFILE, read, write
@@ -16,6 +17,8 @@ def main() -> None:
     parser.value("objectives", str, nargs="+")
     parser.value("patience", int, optional=True)
     parser.value("tolerance", float)
+    parser.value("netadapt-step", float, 0.04)
+    parser.block("portfolio", Portfolio, optional=True)
     arguments = parser.parse_args()
     table = vary(
         read_space(arguments.space),
@@ -29,6 +32,8 @@ def main() -> None:
         objectives=arguments.objectives,
         patience=arguments.patience,
         tolerance=arguments.tolerance,
+        portfolio=arguments.portfolio or Portfolio(),
+        netadapt_step=arguments.netadapt_step,
     )
     write(table, arguments.output)
 
