@@ -18,23 +18,18 @@ from hamp.configuration.validate import load
 from hamp.data.images import ImageSet, open_split
 from hamp.data.prepare import prepare
 from hamp.errors import UserError
-from hamp.evolution.methods import METHODS
 from hamp.hardware import profile as profiling
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.stages.evaluate import evaluate
-from hamp.stages.initial import initial
 from hamp.stages.measure import measured, predicted, pruned
 from hamp.stages.pareto import aggregate
 from hamp.stages.pretrain import given, pretrain
 from hamp.stages.scores import scores as scores_of
-from hamp.stages.select import evaluated, select
+from hamp.stages.search import search as search_stages
 from hamp.stages.sensitivity import sensitivity
 from hamp.stages.space import space as space_of
-from hamp.stages.surrogate import local_search, surrogate
-from hamp.stages.vary import vary
-from hamp.tables import EVALUATED, empty
 from hamp.training.tasks import Task, task
 
 Run = tuple[str, int]
@@ -144,59 +139,16 @@ def make_problem(config: Config, folder: Path, profile: pa.Table | None = None) 
 
 def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Table]:
     """Archive and last population of one search."""
-    config, space, profile = problem.config, problem.space, problem.profile
-    archive = population = empty(EVALUATED)
-    models: pa.Table | None = None
-    common: dict[str, Any] = {"seed": seed, "objectives": config.objectives}
-    for generation in range(config.search.last(method) + 1):
-        if generation == 0:
-            offspring = initial(space, config.search.population, seed, config.search.initial, problem.sensitivity)
-        else:
-            offspring = vary(
-                space,
-                profile,
-                population,
-                archive,
-                method=method,
-                generation=generation,
-                offspring=config.search.offspring,
-                patience=config.search.patience,
-                tolerance=config.search.tolerance,
-                portfolio=config.portfolio,
-                netadapt_step=config.search.netadapt_step,
-                **common,
-            )
-            if METHODS[method].surrogate:
-                modelled: dict[str, Any] = {"generation": generation, "latency": config.measure.latency, **common}
-                models = surrogate(
-                    space, profile, archive, surrogates=config.search.surrogates, previous=models, **modelled
-                )
-                offspring = local_search(
-                    space,
-                    profile,
-                    population,
-                    archive,
-                    offspring,
-                    models,
-                    method=method,
-                    offspring=config.search.offspring,
-                    portfolio=config.portfolio,
-                    **modelled,
-                )
-        if not len(offspring):
-            break
-        errors = _errors(problem, offspring, config.evaluate)
-        new = evaluated(offspring, [errors], _latencies(problem, offspring), generation)
-        archive, population = select(
-            population,
-            archive,
-            new,
-            size=config.search.population,
-            objectives=config.objectives,
-            method=method,
-            portfolio=config.portfolio,
-        )
-    return archive, population
+    return search_stages(
+        problem.config,
+        problem.space,
+        problem.profile,
+        method,
+        seed,
+        errors=lambda offspring: _errors(problem, offspring, problem.config.evaluate),
+        latencies=lambda offspring: _latencies(problem, offspring),
+        sensitivity=problem.sensitivity,
+    )
 
 
 def _sensitivity(problem: Problem) -> pa.Table:
