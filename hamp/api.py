@@ -89,7 +89,7 @@ def search(
     Raises:
         UserError: the settings cannot work; one line a mistake.
     """
-    config = settings if isinstance(settings, Config) else load(settings)
+    config = settings if isinstance(settings, Config) else load(settings, here=True)
     if mistakes := check(config):
         raise UserError("\n".join(mistakes))
     with tempfile.TemporaryDirectory() as temporary, threadpool_limits(1):

@@ -43,14 +43,12 @@ def check_once(config: Config, folder: Path) -> None:
 
 
 def check(config: Config) -> list[str]:
-    """What is wrong with the device, the data, the task, the network, its weights or the size of its space."""
+    """What is wrong with the data, the task, the network, its weights or the size of its space."""
     from hamp.data.sources import describe
-    from hamp.hardware.devices import available
     from hamp.training.tasks import task
 
     mistakes = []
     for part in (
-        lambda: available(config.device),
         lambda: task(config.task),
         lambda: _network(config, describe(config.data)),
     ):
@@ -85,7 +83,7 @@ def _network(config: Config, data: Any) -> None:
 
 
 def _relevant(config: Config) -> dict:
-    keys = ("task", "data", "augment", "network", "pruning", "device")
+    keys = ("task", "data", "augment", "network", "pruning")
     return {**{key: config.model_dump()[key] for key in keys}, "population": config.search.population}
 
 

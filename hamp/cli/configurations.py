@@ -11,8 +11,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def read_configuration(file: Path) -> Config:
+def read_configuration(file: Path, here: bool = False) -> Config:
     """The settings in a YAML file, defaults filled in.
+
+    Args:
+        file: the configuration.
+        here: the devices that it names are looked for on this machine.
 
     Raises:
         UserError: it is absent, no YAML, or wrong; one line a mistake.
@@ -27,7 +31,7 @@ def read_configuration(file: Path) -> Config:
         raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     if settings is not None and not isinstance(settings, dict):
         raise UserError(f"{file}: must be keys with values, as config/config.yaml")
-    return load(settings or {})
+    return load(settings or {}, here)
 
 
 def described_network(settings: Config) -> "tuple[nn.Module, tuple[int, int, int]]":

@@ -44,7 +44,12 @@ def init(
     print(f"{path}: written; edit it, then\n  hamp check {path}\n  make run CONFIG={path}")
 
 
-def check(configuration: Annotated[Path, typer.Argument(help="A configuration (.yaml).")]) -> None:
+def check(
+    configuration: Annotated[Path, typer.Argument(help="A configuration (.yaml).")],
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Jobs run on other machines, as on a cluster: look for no device here.")
+    ] = False,
+) -> None:
     """Check a configuration as a run does before its first job.
 
     Example: hamp check config/experiments/cifar10-resnet20.yaml
@@ -52,7 +57,7 @@ def check(configuration: Annotated[Path, typer.Argument(help="A configuration (.
     from hamp.check import check as problems
     from hamp.cli.configurations import read_configuration
 
-    if found := problems(read_configuration(configuration)):
+    if found := problems(read_configuration(configuration, here=not elsewhere)):
         raise UserError("\n".join(found))
     print(f"{configuration}: good")
 

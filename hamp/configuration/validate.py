@@ -12,14 +12,20 @@ from hamp.configuration.blocks import Config
 from hamp.errors import UserError
 
 
-def load(settings: Mapping[str, Any]) -> Config:
+def load(settings: Mapping[str, Any], here: bool = False) -> Config:
     """The validated configuration.
+
+    Args:
+        settings: nested, as in a configuration file; what is left out has its default.
+        here: the jobs run on this machine, so its devices are looked for too; on a cluster's login node they are not.
 
     Raises:
         UserError: anything is wrong; the message holds one line a mistake, each naming its key.
     """
     config, mistakes = _parse(settings)
     mistakes += combinations(config)
+    if here:
+        mistakes += _devices(config)
     if mistakes:
         raise UserError("\n".join(mistakes))
     return config
@@ -62,6 +68,22 @@ def combinations(config: Config) -> list[str]:
             mistakes.append("device.description: missing; runtime 'roofline' needs a device's description")
         if config.measure.latency == "measured" and "latency_ms" in config.objectives:
             mistakes.append("measure.latency: 'measured' cannot be had of a described device; set it to 'predicted'")
+    return mistakes
+
+
+def _devices(config: Config) -> list[str]:
+    from hamp.hardware.devices import available
+    from hamp.hardware.devices.pytorch import require_cuda
+
+    needed = [lambda: available(config.device)]
+    if config.hardware == "cuda":
+        needed.append(lambda: require_cuda("hardware"))
+    mistakes = []
+    for look in needed:
+        try:
+            look()
+        except UserError as error:
+            mistakes.append(str(error))
     return mistakes
 
 

@@ -12,6 +12,7 @@ from hamp.configuration.blocks import Config
 from hamp.configuration.document import documents
 from hamp.configuration.validate import load
 from hamp.errors import UserError
+from hamp.hardware.devices.pytorch import require_cuda
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,6 +110,24 @@ def test_all_mistakes_are_listed_at_once_one_line_each():
 def test_settings_that_cannot_work_together(settings, key):
     lines = mistakes(settings)
     assert [line.partition(":")[0] for line in lines] == [key]
+
+
+def test_devices_are_looked_for_where_the_jobs_run():
+    try:
+        require_cuda("hardware")
+    except UserError:
+        pass
+    else:
+        pytest.skip("there is a CUDA device here")
+    settings = {"hardware": "cuda", "device": {"hardware": "cuda"}, "search": {"population": -1}}
+    with pytest.raises(UserError) as caught:
+        load(settings, here=True)
+    assert [line.split()[0].rstrip(":") for line in str(caught.value).splitlines()] == [
+        "search.population",
+        "device.hardware",
+        "hardware",
+    ]
+    assert len(mistakes(settings)) == 1
 
 
 names = st.text(st.characters(categories=["Ll"]), min_size=1, max_size=12)

@@ -22,8 +22,10 @@ try:
             "--software-deployment-method: jobs run in the environment in which Snakemake runs; leave it out"
             " (environment.yml makes that environment with conda)"
         )
-    CONFIG = load(config)
-    if workflow.exec_mode == ExecMode.DEFAULT:
+    # A number of jobs (`nodes`) is given where they go to a cluster.
+    first = workflow.exec_mode == ExecMode.DEFAULT
+    CONFIG = load(config, here=first and workflow.resource_settings.nodes is None)
+    if first:
         check_once(CONFIG, Path(".snakemake") / "hamp")
 except UserError as error:
     print(error, file=sys.stderr)
