@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from hamp.errors import UserError
-from hamp.pruning.trace import Batch, Param, Ref
+from hamp.pruning.trace import Batch, InputType, Param, Ref
 
 GATHER, CALL = "gather", "call"
 
@@ -65,11 +65,8 @@ class Program(nn.Module):
         program = self.steps["training" if self.training else "evaluation"]
         leaves = pytree.tree_leaves((args, kwargs))
         values: dict[int, Any] = {ref.value: x for ref, x in zip(program["inputs"], leaves, strict=True) if ref}
-        device = next((x.device for x in leaves if isinstance(x, Tensor)), None)
         at, rows_per_image = program["batch"]
-        images = leaves[at].shape[0] // rows_per_image
-
-        fill = partial(_fill, values, self, images, device)
+        fill = partial(_fill, values, self, leaves[at].shape[0] // rows_per_image, leaves[at])
         for kind, target, step_args, step_kwargs, output, last in program["steps"]:
             given, named = fill(step_args), fill(step_kwargs)
             if kind == GATHER:
@@ -90,12 +87,21 @@ class Program(nn.Module):
         return fill(program["output"])
 
 
-def _fill(values: dict[int, Any], module: nn.Module, images: int, device: torch.device | None, x: Any) -> Any:
-    """Recorded arguments `x` with tensors of this run in place of their names, and sizes for so many images.
+class NetworkProgram(Program):
+    """The program of a whole network, with one input as a network has it, which `torch.export` looks at."""
+
+    def forward(self, x: Tensor) -> Any:
+        """Run the steps of the current mode."""
+        return super().forward(x)
+
+
+def _fill(values: dict[int, Any], module: nn.Module, images: int, like: Tensor, x: Any) -> Any:
+    """Recorded arguments `x` with tensors of this run in place of their names, sizes for so many images, and the type
+    and device of `like`.
 
     Not a function within `forward`: one that calls itself would keep all tensors until the next garbage collection.
     """
-    fill = partial(_fill, values, module, images, device)
+    fill = partial(_fill, values, module, images, like)
     if isinstance(x, Ref):
         return values[x.value]
     if isinstance(x, Param):
@@ -109,7 +115,9 @@ def _fill(values: dict[int, Any], module: nn.Module, images: int, device: torch.
         return slice(fill(x.start), fill(x.stop), fill(x.step))
     if isinstance(x, Batch):
         return x.per_image * images
-    return device if isinstance(x, torch.device) else x
+    if isinstance(x, InputType):
+        return like.dtype
+    return like.device if isinstance(x, torch.device) else x
 
 
 def _gather(x: Tensor, dim: int, index: list[int] | tuple[int, int]) -> Tensor:
@@ -160,6 +168,8 @@ def encode(x: Any) -> Any:
         return {"param": x.name}
     if isinstance(x, Batch):
         return {"batch": x.per_image}
+    if isinstance(x, InputType):
+        return {"dtype": True}
     if isinstance(x, Count):
         return {"count": x.axis, "per": x.per}
     if isinstance(x, slice):
@@ -206,6 +216,8 @@ def decode(x: Any, counts: list[int]) -> Any:
         return Ellipsis
     if "torch" in x:
         return getattr(torch, x["torch"])
+    if "dtype" in x:
+        return InputType()
     if "device" in x:
         return torch.device("cpu")  # stands for that of the input
     if "tuple" in x:

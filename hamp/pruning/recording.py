@@ -33,7 +33,7 @@ class Recorder:
     """Builds the programs of one network.
 
     forced: modules that need a program whatever their operations.
-    mark: puts Batch into the traces (see `trace.mark_batch`), or says why that's impossible; called if needed.
+    mark: puts Batch and InputType into the traces (see `trace.mark_input`), or says why that's impossible; called if needed.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from hamp.errors import UserError
 from hamp.pruning.copying import copy_modules
 from hamp.pruning.fitting import check_fit
 from hamp.pruning.importance import score
-from hamp.pruning.program import ConstantBatchNorm, ConstantLayer, Program, concrete_steps
+from hamp.pruning.program import ConstantBatchNorm, ConstantLayer, NetworkProgram, Program, concrete_steps
 from hamp.pruning.space import Space
 
 Scores = Sequence[NDArray[np.float64]]
@@ -132,7 +132,8 @@ def _replacements(
                 mode: concrete_steps(recorded[mode], space.program_axes, kept, gone)
                 for mode in ("evaluation", "training")
             }
-            replace[path] = lambda old, new, steps=steps: Program(new, type(old).__name__, steps)
+            kind = Program if path else NetworkProgram
+            replace[path] = lambda old, new, kind=kind, steps=steps: kind(new, type(old).__name__, steps)
     for number in gone:
         branch = space.programs["branches"][number]
         removed.update(branch["removed"])

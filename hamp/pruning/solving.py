@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -19,7 +20,7 @@ from hamp.pruning.recording import Recorder, Unrecordable
 from hamp.pruning.rules import short_name
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Frozen, Space, layers_of
-from hamp.pruning.trace import Call, CannotRun, Ref, TimeLimit, mark_batch, trace
+from hamp.pruning.trace import Call, CannotRun, Ref, TimeLimit, Trace, mark_input, trace
 
 
 @dataclass(eq=False)
@@ -79,14 +80,24 @@ def _group(network: Network, minimum_fraction: float, channel_multiple: int) -> 
 
 
 def _mark(network: Network) -> str:
-    """Tell apart the numbers that depend on the batch, once; a reason where that fails."""
+    """Tell apart what depends on the batch and on the type of the input, once; a reason where that fails."""
+    example = network.example_input
+    another = torch.float32 if example.dtype == torch.float64 else torch.float64
     for p, training in zip(network.propagations, (False, True), strict=False):
-        if not p.trace.sizes:
-            larger = trace(network.model, network.example_input, training=training, limit=network.limit, batch=3)
-            try:
-                mark_batch(p.trace, larger)
-            except ValueError as error:
-                return str(error)
+        if p.trace.sizes:
+            continue
+
+        def run(dtype: torch.dtype, training: bool = training) -> Trace:
+            return trace(network.model, example, training=training, limit=network.limit, batch=3, dtype=dtype)
+
+        try:
+            other = run(another)
+        except CannotRun:  # the type is fixed by the network's code
+            other = run(example.dtype)
+        try:
+            mark_input(p.trace, other)
+        except ValueError as error:
+            return str(error)
     return ""
 
 

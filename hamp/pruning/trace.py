@@ -71,6 +71,11 @@ class Batch:
     per_image: int
 
 
+@dataclass(frozen=True)
+class InputType:
+    """The type of numbers that the input has."""
+
+
 @dataclass(eq=False)
 class Op:
     """One call of a torch function; tensors in `args`, `kwargs` and `output` are Ref, Param or Const."""
@@ -126,7 +131,7 @@ class Call:
 class Trace:
     """`root` is the call of the whole network; value `v` has shape `shapes[v]` and memory `storages[v]`.
 
-    `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_batch`.
+    `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_input`.
     """
 
     root: Call
@@ -190,18 +195,20 @@ class _Recorder(TorchFunctionMode):
         return result
 
 
-def mark_batch(trace: Trace, larger: Trace) -> None:
-    """Put Batch in place of the numbers in `trace` that differ from those on a larger batch.
+def mark_input(trace: Trace, other: Trace) -> None:
+    """Put Batch and InputType in place of what differs in `trace` from that on an input of other batch and type.
 
     Raises ValueError where the network does not do the same on both.
     """
 
     def compare(a: Any, b: Any) -> Any:
         if type(a) is int and type(b) is int and a != b:
-            per_image, rest = divmod(b - a, larger.batch - trace.batch)
+            per_image, rest = divmod(b - a, other.batch - trace.batch)
             if rest or per_image * trace.batch != a:
                 raise ValueError("has a number that is no multiple of the batch")
             return Batch(per_image)
+        if isinstance(a, torch.dtype) and a != b:
+            return InputType()
         if isinstance(a, slice):
             return slice(*(compare(getattr(a, f), getattr(b, f)) for f in ("start", "stop", "step")))
         if isinstance(a, (tuple, list)):
@@ -214,13 +221,13 @@ def mark_batch(trace: Trace, larger: Trace) -> None:
     def visit(ours: Call, theirs: Call) -> None:
         if [_name(item) for item in ours.body] != [_name(item) for item in theirs.body]:
             raise ValueError("does other things on other batches")
-        for item, other in ((ours, theirs), *zip(ours.body, theirs.body, strict=True)):
-            item.args, item.kwargs = compare(item.args, other.args), compare(item.kwargs, other.kwargs)
+        for item, same in ((ours, theirs), *zip(ours.body, theirs.body, strict=True)):
+            item.args, item.kwargs = compare(item.args, same.args), compare(item.kwargs, same.kwargs)
             if isinstance(item, Call) and item is not ours:
-                visit(item, other)
+                visit(item, same)
 
-    visit(trace.root, larger.root)
-    trace.sizes = [compare(a, b) for a, b in zip(trace.shapes, larger.shapes, strict=True)]
+    visit(trace.root, other.root)
+    trace.sizes = [compare(a, b) for a, b in zip(trace.shapes, other.shapes, strict=True)]
 
 
 def _name(item: Op | Call) -> str:
@@ -235,24 +242,25 @@ def trace(
     limit: TimeLimit,
     batch: int = 2,
     data: bool = True,
+    dtype: torch.dtype | None = None,
 ) -> Trace:
     """Run `model` on a batch like `example_input` (N, ...) and record what it does.
 
-    `data`: where it cannot run without, run it on real tensors.
+    `data`: where it cannot run without, run it on real tensors. `dtype`: of network and input, if not their own.
 
     Raises CannotRun with the network's own message.
     """
     shape = (batch, *example_input.shape[1:])
     skeleton = copy_modules(model, to_meta)
-    sample = torch.empty(shape, dtype=example_input.dtype, device="meta")
+    sample = torch.empty(shape, dtype=dtype or example_input.dtype, device="meta")
     try:
-        return _record(skeleton, sample, training, limit, torch.device("meta"))
+        return _record(skeleton.to(dtype) if dtype else skeleton, sample, training, limit, torch.device("meta"))
     except CannotRun:
         if not data:
             raise
     # the code may need data: what it raised without any is not its message
-    sample = example_input[:1].expand(shape).clone()
-    return _record(copy.deepcopy(model), sample, training, limit, nullcontext())
+    sample = example_input[:1].expand(shape).to(dtype).clone()
+    return _record(copy.deepcopy(model).to(dtype), sample, training, limit, nullcontext())
 
 
 def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, device) -> Trace:
