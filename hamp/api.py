@@ -23,6 +23,7 @@ from hamp.pruning.slicing import prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.stages.evaluate import evaluate
+from hamp.stages.known import Profiles
 from hamp.stages.measure import measured, predicted, pruned
 from hamp.stages.pareto import aggregate
 from hamp.stages.pretrain import given, pretrain
@@ -30,6 +31,7 @@ from hamp.stages.scores import scores as scores_of
 from hamp.stages.search import search as search_stages
 from hamp.stages.sensitivity import sensitivity
 from hamp.stages.space import space as space_of
+from hamp.tables import ENERGY
 from hamp.training.tasks import Task, task
 
 Run = tuple[str, int]
@@ -38,13 +40,13 @@ Run = tuple[str, int]
 
 @dataclass(frozen=True)
 class Problem:
-    """What a search works on: the network, its space, the images and the device's profile."""
+    """What a search works on: the network, its space, the images and the devices' profiles."""
 
     config: Config
     model: nn.Module
     space: Space
     scores: list[np.ndarray]
-    profile: pa.Table
+    profiles: Profiles
     train: ImageSet
     validation: ImageSet
     task: Task
@@ -77,14 +79,14 @@ class Found:
 
 
 def search(
-    settings: Config | Mapping[str, Any], folder: Path | str | None = None, *, profile: pa.Table | None = None
+    settings: Config | Mapping[str, Any], folder: Path | str | None = None, *, profiles: Profiles | None = None
 ) -> Found:
     """Run every search that the settings name; equal to what the workflow finds with predicted latency.
 
     Args:
         settings: as in a configuration file; what is left out has its default.
         folder: where the decoded images are kept; none: a temporary one.
-        profile: of the device, from an earlier run; none: it is made.
+        profiles: of the devices by name, that of block `device` as "", from an earlier run; none: they are made.
 
     Raises:
         UserError: the settings cannot work; one line a mistake.
@@ -94,7 +96,7 @@ def search(
         raise UserError("\n".join(mistakes))
     with tempfile.TemporaryDirectory() as temporary, threadpool_limits(1):
         torch.set_num_threads(config.threads)
-        problem = make_problem(config, Path(folder or temporary), profile)
+        problem = make_problem(config, Path(folder or temporary), profiles)
         runs = [(method, seed) for method in config.methods for seed in config.seeds]
         found = {run: _search(problem, *run) for run in runs}
     return Found(
@@ -104,8 +106,8 @@ def search(
     )
 
 
-def make_problem(config: Config, folder: Path, profile: pa.Table | None = None) -> Problem:
-    """Decode the images into `folder`, train or load the network, and learn its space and the device."""
+def make_problem(config: Config, folder: Path, profiles: Profiles | None = None) -> Problem:
+    """Decode the images into `folder`, train or load the network, and learn its space and the devices."""
     images, splits = folder / "images.safetensors", folder / "splits.parquet"
     prepare(config.data, config.seed, images, splits)
     train, validation = open_split(images, splits, "train"), open_split(images, splits, "validation")
@@ -128,11 +130,13 @@ def make_problem(config: Config, folder: Path, profile: pa.Table | None = None) 
     model = model.eval()
     space = space_of(model, shape, config.pruning)
     scores = scores_of(model, space, config.importance, train, judge, seed=config.seed, hardware=config.hardware)
-    if profile is None:
-        profile = profiling.build(
-            model, space, shape, config.device, config.profile, scores, seed_of(config.seed, "profile")
-        )
-    problem = Problem(config, model, space, scores, profile, train, validation, judge, shape)
+    if profiles is None:
+        drawn = seed_of(config.seed, "profile")
+        profiles = {
+            name: profiling.build(model, space, shape, device, config.profile, scores, drawn)
+            for name, device in {"": config.device, **config.devices}.items()
+        }
+    problem = Problem(config, model, space, scores, profiles, train, validation, judge, shape)
     wanted = "sensitivity" in config.search.initial
     return replace(problem, sensitivity=_sensitivity(problem)) if wanted else problem
 
@@ -142,7 +146,7 @@ def _search(problem: Problem, method: str, seed: int) -> tuple[pa.Table, pa.Tabl
     return search_stages(
         problem.config,
         problem.space,
-        problem.profile,
+        problem.profiles,
         method,
         seed,
         errors=lambda offspring: _errors(problem, offspring, problem.config.evaluate),
@@ -179,15 +183,16 @@ def _errors(problem: Problem, offspring: pa.Table, settings: Evaluate) -> pa.Tab
 def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:
     config = problem.config
     if config.measure.latency == "predicted":
-        return predicted(offspring, problem.space, problem.profile)
+        return predicted(offspring, problem.space, problem.profiles)
     return measured(
         offspring,
         pruned(offspring, problem.model, problem.space, problem.scores),
         problem.model,
         problem.space,
-        problem.profile,
+        problem.profiles,
         problem.shape,
-        config.device,
+        {"": config.device, **config.devices},
         config.measure,
         seed=config.seed,
+        energy=[name for name in config.objectives if name.startswith(ENERGY)],
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hamp.errors import UserError
 
@@ -31,6 +31,18 @@ class StageParser(argparse.ArgumentParser):
                 raise argparse.ArgumentTypeError(str(error)) from None
 
         self.add_argument(f"--{name}", type=parse, required=not optional, metavar="JSON")
+
+    def blocks(self, name: str, model: type[BaseModel]) -> None:
+        """An option that holds settings blocks by name as JSON; none where it is left out."""
+        adapter = TypeAdapter(dict[str, model])  # type: ignore[valid-type]
+
+        def parse(text: str) -> dict[str, BaseModel]:
+            try:
+                return adapter.validate_json(text)
+            except ValidationError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        self.add_argument(f"--{name}", type=parse, default={}, metavar="JSON")
 
     def value(
         self,

@@ -10,7 +10,11 @@ from hamp.stages.progress import history
 from hamp.tables import columns
 
 SHOWN = {"error": ("error", 100, " %"), "latency_ms": ("latency", 1, " ms"), "memory_bytes": ("memory", 1e-6, " MB")}
-SHOWN |= {"macs": ("multiply-adds", 1e-6, " M"), "parameters": ("parameters", 1e-3, " k")}
+SHOWN |= {
+    "energy_mj": ("energy", 1, " mJ"),
+    "macs": ("multiply-adds", 1e-6, " M"),
+    "parameters": ("parameters", 1e-3, " k"),
+}
 
 
 def line(archive: pa.Table, objectives: Sequence[str]) -> str:
@@ -23,8 +27,9 @@ def line(archive: pa.Table, objectives: Sequence[str]) -> str:
     values = columns(archive, list(objectives))
     best = []
     for name, least in zip(objectives, np.min(values, axis=0), strict=True):
-        word, factor, unit = SHOWN.get(name, (name, 1, ""))
-        best.append(f"{word} {factor * least:.3g}{unit}")
+        quantity, _, device = name.partition("@")
+        word, factor, unit = SHOWN[quantity]
+        best.append(f"{word}{' on ' + device if device else ''} {factor * least:.3g}{unit}")
     volume = history(archive, objectives)[2][-1]
     return (
         f"{len(archive)} evaluated, {int(non_dominated(values).sum())} on the front, hypervolume {volume:.4f}, "

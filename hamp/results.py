@@ -16,6 +16,7 @@ from hamp import tables
 from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
+from hamp.paths import profile_folder
 
 SETTINGS = "settings.yaml"
 
@@ -84,6 +85,10 @@ class Results:
     def space(self) -> pa.Table:
         """Name and channels of every group, as a table without its graph."""
         return tables.read(self.folder / "space" / "space.parquet", SPACE)
+
+    def profile(self, device: str, name: str, schema: pa.Schema) -> pa.Table:
+        """A table of a device's profile: `profile.parquet` or `validation.parquet`."""
+        return tables.read(self.folder / profile_folder(device) / name, schema)
 
     def generation(self, search: Search, generation: int) -> Path:
         """The folder of one generation of a search."""

@@ -5,7 +5,7 @@ the schema and says which file, column and row is wrong. Writing is atomic, and 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -240,8 +240,36 @@ FRONT = _schema(
 )
 
 
+FURTHER = _schema(
+    ("latency_ms", pa.float64(), "ms", "time of one inference on the further device"),
+    ("latency_iqr_ms", pa.float64(), "ms", "interquartile range over the rounds; 0 where predicted"),
+    ("latency_predicted_ms", pa.float64(), "ms", "the prediction of the device's profile"),
+    ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network there, by turns in the same session"),
+    ("energy_mj", pa.float64(), "mJ", "energy of one inference: mean"),
+    ("faster", pa.bool_(), "", "whether the gain over the unpruned network is beyond the noise there"),
+)
+"""Columns that a table has beyond its schema: `name@device` of each further device, and `energy_mj` where it counts."""
+
+ENERGY = "energy_mj"
+
+
+def at(name: str, device: str) -> str:
+    """Name of a column or objective on a device; the device of block `device` is called ``."""
+    return f"{name}@{device}" if device else name
+
+
+def beyond(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    """`schema` and, of `names`, the columns that a run may have beyond it (FURTHER)."""
+    fields = []
+    for name in names:
+        quantity, further, _ = name.partition("@")
+        if name not in schema.names and quantity in FURTHER.names and (further or quantity == ENERGY):
+            fields.append(FURTHER.field(quantity).with_name(name))
+    return pa.schema([*schema, *fields])
+
+
 def read(path: Path | str, schema: pa.Schema) -> pa.Table:
-    """The table at `path`, checked against `schema`.
+    """The table at `path`, checked against `schema`, with the columns beyond it that the run has.
 
     Raises:
         UserError: the file is absent or not Parquet, or a column is missing, of another type, or holds a null.
@@ -252,6 +280,7 @@ def read(path: Path | str, schema: pa.Schema) -> pa.Table:
         raise UserError(f"{path}: no such file; run the stage that makes it") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); delete it and run again") from None
+    schema = beyond(schema, table.column_names)
     for field in schema:
         if field.name not in table.column_names:
             raise UserError(f"{path}: column '{field.name}' is missing; it has {', '.join(table.column_names)}")
@@ -265,7 +294,11 @@ def read(path: Path | str, schema: pa.Schema) -> pa.Table:
 
 
 def build(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
-    """A table of `schema` from arrays or lists; a matrix becomes a list column."""
+    """A table of `schema`, and of the columns beyond it that are given, from arrays or lists.
+
+    A matrix becomes a list column.
+    """
+    schema = beyond(schema, columns)
     arrays = []
     for field in schema:
         values = columns[field.name]
@@ -278,8 +311,9 @@ def build(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
 
 
 def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of tables of one schema, one table after the other."""
-    return pa.concat_tables(list(tables)).combine_chunks()
+    """The rows of tables of one schema, one table after the other; one without rows need not have columns beyond it."""
+    filled = [table for table in tables if len(table)]
+    return pa.concat_tables(filled or list(tables)[:1]).combine_chunks()
 
 
 def empty(schema: pa.Schema) -> pa.Table:

@@ -6,14 +6,14 @@ it (`hamp.configuration.document`). The defaults are the embedded run: handwritt
 A block is what one stage (or a few) needs, so that a stage depends on its own settings and on nothing else.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
 from hamp.evolution.methods import METHODS
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Objective = Literal["error", "latency_ms", "memory_bytes", "macs", "parameters"]
 
 
 def _limit(value: float | str) -> float | str:
@@ -29,6 +29,27 @@ def _limit(value: float | str) -> float | str:
 
 
 Limit = Annotated[float | str, AfterValidator(_limit)]
+Quantity = Literal["error", "latency_ms", "memory_bytes", "macs", "parameters", "energy_mj"]
+# What each device has its own of.
+DEVICE_QUANTITIES = ("latency_ms", "energy_mj")
+
+
+def _objective(name: str) -> str:
+    quantity, further, device = name.partition("@")
+    known = get_args(Quantity)
+    if name in known or (further and device and quantity in DEVICE_QUANTITIES):
+        return name
+    allowed = ", ".join(f"'{item}'" for item in (*known, *(f"{item}@NAME" for item in DEVICE_QUANTITIES)))
+    raise PydanticKnownError("literal_error", {"expected": allowed})
+
+
+Objective = Annotated[
+    str,
+    AfterValidator(_objective),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(get_args(Quantity))}, {"type": "string", "pattern": r"^(latency_ms|energy_mj)@.+$"}]}
+    ),
+]
 if TYPE_CHECKING:
     MethodName = str
 else:
@@ -310,7 +331,15 @@ class Config(Block):
         ["hamp"], min_length=1, description="Search methods to run, each with every seed."
     )
     objectives: list[Objective] = Field(
-        ["error", "latency_ms", "memory_bytes"], min_length=2, description="What the search minimises."
+        ["error", "latency_ms", "memory_bytes"],
+        min_length=2,
+        description="What the search minimises. `latency_ms` and `energy_mj` (where the device tells its energy) are "
+        "those of block `device`; `latency_ms@NAME` and `energy_mj@NAME` those of a further device.",
+    )
+    devices: dict[str, Device] = Field(
+        default_factory=dict,
+        description="Further devices by name, each with the keys of block `device`, for objectives such as "
+        "`latency_ms@NAME`. A described one is predicted also where `measure.latency` is `measured`.",
     )
     task: str = Field(
         "classification",

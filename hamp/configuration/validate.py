@@ -1,15 +1,18 @@
 """From a mapping to a `Config`, or to all that is wrong with it, one line each."""
 
 import difflib
+import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from hamp.callables import file_of
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
+from hamp.hardware.energy import TELLING
 
 
 def load(settings: Mapping[str, Any], here: bool = False) -> Config:
@@ -63,6 +66,7 @@ def combinations(config: Config) -> list[str]:
             mistakes.append(f"{key}: '{spec}': there is no file '{file}'; give path/to/file.py:callable")
     mistakes += _data(config)
     mistakes += _normalisation(config)
+    mistakes += _objectives(config)
     if config.device.runtime == "roofline":
         if config.device.description is None:
             mistakes.append("device.description: missing; runtime 'roofline' needs a device's description")
@@ -72,18 +76,49 @@ def combinations(config: Config) -> list[str]:
 
 
 def _devices(config: Config) -> list[str]:
+    """What is missing on this machine of the devices to measure on, of their energy counters, and to train on."""
+    from hamp.hardware import energy
     from hamp.hardware.devices import available
     from hamp.hardware.devices.pytorch import require_cuda
 
-    needed = [lambda: available(config.device)]
+    devices = {"": config.device, **config.devices}
+    energies = [name.partition("@")[2] for name in config.objectives if name.startswith("energy_mj")]
+    told = [devices[name] for name in energies if name in devices]
+    needed = [partial(available, device) for device in devices.values()]
+    needed += [partial(energy.available, device) for device in told if device.runtime in energy.TELLING]
     if config.hardware == "cuda":
-        needed.append(lambda: require_cuda("hardware"))
+        needed.append(partial(require_cuda, "hardware"))
     mistakes = []
     for look in needed:
         try:
             look()
         except UserError as error:
             mistakes.append(str(error))
+    return mistakes
+
+
+def _objectives(config: Config) -> list[str]:
+    """Mistakes between objectives and devices."""
+    mistakes = []
+    asked = {name: name.partition("@")[2] for name in config.objectives if "@" in name}
+    for name, device in asked.items():
+        if device not in config.devices:
+            there = f"there {', '.join(config.devices)}" if config.devices else "it is empty"
+            mistakes.append(f"objectives: '{name}': block devices has no '{device}'; {there}")
+    for name, settings in config.devices.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            mistakes.append(f"devices: '{name}' must be letters, digits, '-' and '_'")
+        elif name not in asked.values():
+            mistakes.append(f"devices: '{name}' is in no objective; name 'latency_ms@{name}' there, or remove it")
+        if settings.runtime == "roofline" and settings.description is None:
+            mistakes.append(f"devices.{name}.description: missing; runtime 'roofline' needs a device's description")
+    energies = [name for name in config.objectives if name.startswith("energy_mj")]
+    for name in energies:
+        found = {"": config.device, **config.devices}.get(name.partition("@")[2])
+        if found is not None and found.runtime not in TELLING:
+            mistakes.append(f"objectives: '{name}': a device of runtime '{found.runtime}' does not tell its energy")
+    if energies and config.measure.latency == "predicted":
+        mistakes.append("measure.latency: 'predicted' tells no energy; objective 'energy_mj' needs 'measured'")
     return mistakes
 
 
@@ -157,12 +192,15 @@ def _nearest(entry: Any) -> str:
 
 
 def _block(path: tuple[str | int, ...]) -> type[BaseModel]:
-    """The model at a path of block names."""
+    """The model at a path of block names; a block of blocks has them by any name."""
     model: type[BaseModel] = Config
-    for key in path:
+    keys = iter(path)
+    for key in keys:
         annotation = model.model_fields[str(key)].annotation
         inner = [kind for kind in (annotation, *get_args(annotation)) if _is_block(kind)]
         model = inner[0]
+        if get_origin(annotation) is dict:
+            next(keys)
     return model
 
 

@@ -7,6 +7,8 @@ from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import timing
 
+# Runtimes in this process, beside which a counter can be read.
+TELLING = ("pytorch", "onnxruntime")
 RAPL = Path("/sys/class/powercap/intel-rapl:0")
 
 
@@ -27,7 +29,7 @@ def meter(settings: Device, rapl: Path = RAPL) -> Callable[[], float]:
     Raises:
         UserError: the device has no such counter, or it may not be read.
     """
-    if settings.runtime not in ("pytorch", "onnxruntime"):
+    if settings.runtime not in TELLING:
         raise UserError(f"objective 'energy_mj': a device of runtime '{settings.runtime}' does not tell its energy")
     if settings.hardware == "cuda":
         from hamp.hardware.nvidia import joules

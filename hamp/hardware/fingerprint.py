@@ -6,11 +6,12 @@ from importlib.metadata import version
 
 import pyarrow as pa
 
+from hamp import tables
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware.devices import load
 
-KEY = b"fingerprint"
+KEY = "fingerprint"
 # Observed while measuring and changing by the minute: told, but not a reason to keep results apart.
 OBSERVED = ("clock", "temperature", "load")
 
@@ -27,18 +28,19 @@ def take(settings: Device) -> dict[str, str]:
     return dict(sorted(facts.items()))
 
 
-def attach(table: pa.Table, fingerprint: Mapping[str, str]) -> pa.Table:
-    """`table` with the fingerprint in its metadata."""
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: json.dumps(dict(fingerprint))})
+def attach(table: pa.Table, fingerprint: Mapping[str, str], device: str = "") -> pa.Table:
+    """`table` with the fingerprint in its metadata; `device`: name of a further device, of which it is."""
+    added = {tables.at(KEY, device): json.dumps(dict(fingerprint))}
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **added})
 
 
-def of(table: pa.Table) -> dict[str, str]:
+def of(table: pa.Table, device: str = "") -> dict[str, str]:
     """Fingerprint in the metadata of a table.
 
     Raises:
         UserError: there is none.
     """
-    text = (table.schema.metadata or {}).get(KEY)
+    text = (table.schema.metadata or {}).get(tables.at(KEY, device).encode())
     if text is None:
         raise UserError("table of measured times without the device's fingerprint; measure again")
     facts: dict[str, str] = json.loads(text)

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from hamp import tables
 from hamp.hardware import fingerprint
 from hamp.report.chooser import chooser_page
-from hamp.report.contents import files
+from hamp.report.contents import files, validated
 from hamp.report.device import costs, latency_figure, time_figure
-from hamp.report.facts import methods_page, run_page, validation_page
+from hamp.report.facts import devices_page, methods_page, run_page, validation_page
 from hamp.report.front import front_figure
 from hamp.report.networks import channels_figure, widths_figure
 from hamp.report.search import hypervolume_figure, methods_figure, origins_figure, surrogate_figure
@@ -44,12 +44,16 @@ def _front(results: Results) -> Figure:
 
 def _run_page(results: Results) -> str:
     splits = tables.read(results.folder / "data" / "splits.parquet", tables.SPLITS)
-    profile = tables.read(results.folder / "profile" / "profile.parquet", tables.PROFILE)
-    return run_page(results.settings, Counter(splits["split"].to_pylist()), fingerprint.of(profile), results.unpruned)
+    devices = {
+        name: fingerprint.of(results.profile(name, "profile.parquet", tables.PROFILE))
+        for name in ("", *results.settings.devices)
+    }
+    return run_page(results.settings, Counter(splits["split"].to_pylist()), devices, results.unpruned)
 
 
 def _validation(results: Results) -> str:
-    return validation_page(tables.read(results.folder / "profile" / "validation.parquet", tables.VALIDATION))
+    names = validated(results.settings)
+    return validation_page({name: results.profile(name, "validation.parquet", tables.VALIDATION) for name in names})
 
 
 def _hypervolume(results: Results) -> pa.Table:
@@ -85,6 +89,7 @@ MAKERS: dict[str, Callable[[Results], Figure | str]] = {
     "surrogate.svg": lambda results: surrogate_figure(_of_searches(results, "surrogate.parquet", tables.SURROGATE)),
     "origins.svg": lambda results: origins_figure(_of_searches(results, "population.parquet", tables.EVALUATED)),
     "latency.svg": lambda results: latency_figure(_measured(results), results.front),
+    "devices.html": lambda results: devices_page(results.front, results.settings),
     "validation.html": _validation,
     "time.svg": lambda results: time_figure(costs(results.folder / "benchmarks")),
     "run.html": _run_page,

@@ -13,11 +13,15 @@ def files(settings: Config) -> list[str]:
     if settings.search.generations and any(METHODS[method].surrogate for method in settings.methods):
         names.append("surrogate.svg")
     names += ["origins.svg", "latency.svg"]
+    if settings.devices or any(name.startswith("energy_mj") for name in settings.objectives):
+        names.append("devices.html")
     if validated(settings):
         names.append("validation.html")
     return [*names, "time.svg", "run.html"]
 
 
-def validated(settings: Config) -> bool:
-    """Whether predictions are put to the test: on a device that can be measured, unless it is not wanted."""
-    return settings.validation.networks is not None and not analytic(settings.device)
+def validated(settings: Config) -> list[str]:
+    """Devices ("" the first) whose predictions are put to the test: those that can be measured, unless not wanted."""
+    if settings.validation.networks is None:
+        return []
+    return [name for name, device in {"": settings.device, **settings.devices}.items() if not analytic(device)]

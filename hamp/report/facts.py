@@ -12,7 +12,10 @@ import pyarrow as pa
 
 from hamp.analysis.statistics import friedman, mann_whitney
 from hamp.configuration.blocks import Config
+from hamp.report.chooser import device_text
 from hamp.report.search import final_hypervolumes
+from hamp.stages.pareto import TIMES
+from hamp.tables import ENERGY, at
 
 PACKAGES = (
     "torch",
@@ -125,43 +128,83 @@ def methods_page(hypervolume: pa.Table) -> str:
     return page("Methods compared", body)
 
 
-def validation_page(validation: pa.Table) -> str:
+def devices_page(front: pa.Table, settings: Config) -> str:
+    """The front's networks on every device, fastest on the first one first.
+
+    Args:
+        front: table FRONT.
+        settings: of the run.
+    """
+    head = ["network", "validation error"]
+    energies = [name for name in settings.objectives if name.startswith(ENERGY)]
+    devices = {"": settings.device, **settings.devices}
+    for name in devices:
+        head += [f"{name or 'device'} (ms)", "times as fast", "predicted (ms)"]
+    head += [f"{name.partition('@')[2] or 'device'} (mJ)" for name in energies]
+    rows = [_on_devices(row, devices, energies) for row in front.to_pylist()]
+    explanation = (
+        "Latency of one inference on each device, median ± half the interquartile range, and over the unpruned "
+        "network's there; a tie: the gain is within the noise. On a described device nothing is measured."
+    )
+    told = [(name or "device", device_text(device)) for name, device in devices.items()]
+    return page("The front on every device", [section("Devices", "", told), section("Front", explanation, rows, head)])
+
+
+def _on_devices(row: Mapping[str, Any], devices: Iterable[str], energies: Iterable[str]) -> list[Any]:
+    cells = [row["candidate"], f"{row['error_validation']:.2%}"]
+    for name in devices:
+        latency, spread, predicted, unpruned = (row[at(column, name)] for column in TIMES)
+        cells += [
+            f"{latency:.3g} ± {spread / 2:.2g}",
+            f"{unpruned / latency:.3g}" if row[at("faster", name)] else "a tie",
+            f"{predicted:.3g}",
+        ]
+    return [*cells, *(f"{row[name]:.3g}" for name in energies)]
+
+
+def validation_page(validations: Mapping[str, pa.Table]) -> str:
     """How far predictions of latency were off on held-out networks, beside the plain ways.
 
-    validation: table VALIDATION.
+    validations: table VALIDATION of each device; the device of block `device` is called ``.
     """
-    title = "What predictions of latency are worth"
-    if not len(validation):
-        return page(title, ["<p>The space is too small for networks that the profile has not seen.</p>"])
-    head = ("way", "within ±10%", "RMSPE", "bias", "Spearman", "Kendall")
-    rows = [
-        (
-            row["way"],
-            f"{row['within_10_percent']:.0%}",
-            f"{row['rmspe']:.1%}",
-            f"{row['bias']:+.1%}",
-            f"{row['spearman']:.3f}",
-            f"{row['kendall']:.3f}",
-        )
-        for row in validation.to_pylist()
-    ]
     explanation = (
-        f"{validation['networks'][0]} random networks of every size, none of them in the profile, were measured, and "
-        "their latency over the unpruned network's predicted in three ways: by the predictor, by the plain sum of its "
-        "layers' latencies, and by multiply-adds alone. RMSPE: root mean square of the relative error; bias: its mean."
+        "Random networks of every size, none of them in the profile, were measured, and their latency over the "
+        "unpruned network's predicted in three ways: by the predictor, by the plain sum of its layers' latencies, and "
+        "by multiply-adds alone. RMSPE: root mean square of the relative error; bias: its mean."
     )
-    return page(title, [section("Held-out networks", explanation, rows, head)])
+    head = ("way", "networks", "within ±10%", "RMSPE", "bias", "Spearman", "Kendall")
+    body = [f"<p>{explanation}</p>"]
+    for name, table in validations.items():
+        rows = [
+            (
+                row["way"],
+                row["networks"],
+                f"{row['within_10_percent']:.0%}",
+                f"{row['rmspe']:.1%}",
+                f"{row['bias']:+.1%}",
+                f"{row['spearman']:.3f}",
+                f"{row['kendall']:.3f}",
+            )
+            for row in table.to_pylist()
+        ]
+        title = f"Device {name}" if name else "Device"
+        small = "<p>The space is too small for networks that the profile has not seen.</p>"
+        body.append(section(title, "", rows, head) if rows else f"<section><h2>{title}</h2>{small}</section>")
+    return page("What predictions of latency are worth", body)
 
 
 def run_page(
-    settings: Config, splits: Mapping[str, int], fingerprint: Mapping[str, str], unpruned: Mapping[str, Any]
+    settings: Config,
+    splits: Mapping[str, int],
+    devices: Mapping[str, Mapping[str, str]],
+    unpruned: Mapping[str, Any],
 ) -> str:
     """Settings, versions, device, seeds, images.
 
     Args:
         settings: of the run.
         splits: number of images by split.
-        fingerprint: of the device, as the profile has it.
+        devices: fingerprint of each device, as its profile has it; that of block `device` is called ``.
         unpruned: the unpruned network as the search evaluated it (a row of EVALUATED).
     """
     network = [
@@ -186,7 +229,7 @@ def run_page(
         [
             section("The unpruned network", "", network),
             section("Images", "", images),
-            section("Device", depends, list(fingerprint.items())),
+            *(section(f"Device {name}".strip(), depends, list(facts.items())) for name, facts in devices.items()),
             section("Seeds", "Every random choice is drawn from these.", seeds),
             section("Versions", "Of the environment that wrote this report.", versions),
             section("Settings", "All of them, defaults included; settings.yaml holds the same.", values),

@@ -12,9 +12,9 @@ from hamp.analysis.statistics import spearman
 from hamp.candidates import UNPRUNED
 from hamp.evolution.surrogate import refit
 from hamp.pruning.space import Space
-from hamp.stages.known import known
+from hamp.stages.known import Profiles
 from hamp.stages.state import domain, ordered
-from hamp.stages.surrogate import targets
+from hamp.stages.surrogate import predictor, targets
 from hamp.tables import CURVES, FORESIGHT, PAIRS, RANKS, build, columns, matrix
 
 
@@ -41,7 +41,7 @@ def compare(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) -> Comp
 
 def foresight(
     space: Space,
-    profile: pa.Table,
+    profiles: Profiles,
     archives: Mapping[Run, pa.Table],
     models: Mapping[tuple[str, int, int], pa.Table],
     objectives: Sequence[str],
@@ -51,13 +51,13 @@ def foresight(
 
     Args:
         space: of the network.
-        profile: of the device.
+        profiles: of the devices.
         archives: of each search, all that it evaluated (EVALUATED).
         models: by method, seed and generation, the models (SURROGATE).
         objectives: names.
         latency: `measured` or `predicted`.
     """
-    allowed, computed = domain(space, profile), known(space, profile)
+    allowed = domain(space, profiles)
     rows: list[Row] = []
     for (method, seed, generation), described in models.items():
         archive = archives[method, seed]
@@ -67,11 +67,12 @@ def foresight(
             continue
         widths = matrix(offspring)
         surrogate = refit(
-            described.to_pylist(), matrix(before), allowed, targets(space, profile, before, objectives, latency)
+            described.to_pylist(), matrix(before), allowed, targets(space, profiles, before, objectives, latency)
         )
-        predicted, _ = surrogate.predict(widths, {"latency_ms": computed(widths)["latency_predicted_ms"]})
-        for one in surrogate.fitted:
-            truth, said = offspring[one.objective].to_numpy(), predicted[one.objective]
+        names = [one.objective for one in surrogate.fitted]
+        predicted, _ = predictor(space, profiles, surrogate, names)(widths)
+        for one, said in zip(surrogate.fitted, predicted.T, strict=True):
+            truth = offspring[one.objective].to_numpy()
             rows.append(
                 {
                     "method": method,

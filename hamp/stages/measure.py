@@ -1,37 +1,37 @@
-"""Stages `profile`, `measure` and `remeasure`: what the device shows."""
+"""Stages `profile`, `measure` and `remeasure`: what the devices show."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Device, Measure
+from hamp.hardware import fingerprint
+from hamp.hardware.devices import analytic, load
+from hamp.hardware.predictor import predict
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
-from hamp.stages.known import known
-from hamp.tables import MEASURED, build, matrix
+from hamp.stages.known import Profiles, known
+from hamp.tables import ENERGY, MEASURED, at, build, matrix
 
 if TYPE_CHECKING:
     from torch import nn
 
+Devices = Mapping[str, Device]
+"""Settings of each device by name; that of block `device` has the name ""."""
 
-def predicted(candidates: pa.Table, space: Space, profile: pa.Table) -> pa.Table:
-    """Table MEASURED with the profile's predictions; nothing is run."""
-    of = known(space, profile)
-    values = of(matrix(candidates))
-    unpruned = of(np.asarray(space.channels)[None, :])
-    return build(
-        MEASURED,
-        {
-            "candidate": candidates["candidate"],
-            "latency_ms": values["latency_predicted_ms"],
-            "latency_iqr_ms": np.zeros(len(candidates)),
-            **values,
-            "baseline_latency_ms": np.full(len(candidates), unpruned["latency_predicted_ms"][0]),
-        },
-    )
+TIMED = ("latency_ms", "latency_iqr_ms", "baseline_latency_ms")
+
+
+def predicted(candidates: pa.Table, space: Space, profiles: Profiles) -> pa.Table:
+    """Table MEASURED with the profiles' predictions; nothing is run."""
+    values = _known(candidates, space, profiles)
+    columns = {"candidate": candidates["candidate"], **values}
+    for device, profile in profiles.items():
+        columns |= _as_predicted(values, space, profile, device)
+    return build(MEASURED, columns)
 
 
 def pruned(candidates: pa.Table, model: "nn.Module", space: Space, scores: list[np.ndarray]) -> dict[str, "nn.Module"]:
@@ -44,43 +44,82 @@ def pruned(candidates: pa.Table, model: "nn.Module", space: Space, scores: list[
 
 def measured(
     candidates: pa.Table,
-    networks: Mapping[str, "nn.Module"],
+    networks: "Mapping[str, nn.Module]",
     model: "nn.Module",
     space: Space,
-    profile: pa.Table,
+    profiles: Profiles,
     shape: tuple[int, int, int],
-    device: Device,
+    devices: Devices,
     settings: Measure,
     *,
     seed: int,
+    energy: Sequence[str] = (),
 ) -> pa.Table:
-    """Table MEASURED: networks timed on the device by turns with the unpruned one.
+    """Table MEASURED: networks timed on each device by turns with the unpruned one; predicted on a described one.
 
     Args:
         candidates: table with the columns `candidate` and `widths`.
         networks: the network of each candidate, by name.
         model: the unpruned network.
         space: of the network.
-        profile: of the device.
+        profiles: of the devices.
         shape: channels, height and width of an image.
-        device: to measure on.
+        devices: to measure on.
         settings: how to measure.
         seed: of the order within a round.
+        energy: the objectives that are energy.
+
+    Raises:
+        UserError: a device is not the one that was profiled, or does not tell its energy.
     """
-    from hamp.hardware.devices import load
+    values = _known(candidates, space, profiles)
+    columns: dict[str, Any] = {"candidate": candidates["candidate"], **values}
+    facts: dict[str, dict[str, str]] = {}
+    for device, own in devices.items():
+        if analytic(own):
+            columns |= _as_predicted(values, space, profiles[device], device)
+            continue
+        prepare = load(own).prepare
+        prepared = {UNPRUNED: prepare(model, shape, own)}
+        prepared |= {name: prepare(network, shape, own) for name, network in networks.items()}
+        timed = _timed(candidates, prepared, own, settings, profiles[device], seed)
+        columns |= {at(name, device): timed[name] for name in TIMED}
+        facts[device] = fingerprint.of(timed)
+        if at(ENERGY, device) in energy:
+            columns[at(ENERGY, device)] = _energy(candidates, prepared, own, settings)
+    table = build(MEASURED, columns)
+    for device, told in facts.items():
+        table = fingerprint.attach(table, told, device)
+    return table
+
+
+def _timed(
+    candidates: pa.Table, prepared: Mapping[str, Any], device: Device, settings: Measure, profile: pa.Table, seed: int
+) -> pa.Table:
+    """Table LATENCY of the candidates, in their order."""
     from hamp.hardware.measuring import measure
 
-    prepare = load(device).prepare
-    prepared = {UNPRUNED: prepare(model, shape, device)}
-    prepared |= {name: prepare(network, shape, device) for name, network in networks.items()}
-    latency = measure(prepared, device, settings, seed=seed_of(seed, "measure"))
-    row = {name: index for index, name in enumerate(latency["candidate"].to_pylist())}
-    latency = latency.take(pa.array([row[name] for name in candidates["candidate"].to_pylist()], pa.int64()))
-    table = build(
-        MEASURED,
-        {
-            **{name: latency[name] for name in ("candidate", "latency_ms", "latency_iqr_ms", "baseline_latency_ms")},
-            **known(space, profile)(matrix(candidates)),
-        },
-    )
-    return table.replace_schema_metadata(latency.schema.metadata)
+    table = measure(prepared, device, settings, seed=seed_of(seed, "measure"))
+    fingerprint.check(fingerprint.of(profile), fingerprint.of(table), ("the profile", "now"))
+    row = {name: index for index, name in enumerate(table["candidate"].to_pylist())}
+    return table.take(pa.array([row[name] for name in candidates["candidate"].to_pylist()], pa.int64()))
+
+
+def _energy(candidates: pa.Table, prepared: Mapping[str, Any], device: Device, settings: Measure) -> list[float]:
+    """Energy of one inference of each candidate, in mJ."""
+    from hamp.hardware.energy import meter, per_inference
+
+    read = meter(device)
+    return [per_inference(prepared[name], read, settings.seconds) for name in candidates["candidate"].to_pylist()]
+
+
+def _known(candidates: pa.Table, space: Space, profiles: Profiles) -> dict[str, np.ndarray]:
+    return known(space, profiles)(matrix(candidates))
+
+
+def _as_predicted(values: Mapping[str, np.ndarray], space: Space, profile: pa.Table, device: str) -> dict[str, Any]:
+    """Columns of a device on which nothing is measured."""
+    latency = values[at("latency_predicted_ms", device)]
+    unpruned = predict(profile, space, np.asarray(space.channels)[None, :])[0]
+    found = (latency, np.zeros(len(latency)), np.full(len(latency), unpruned))
+    return {at(name, device): column for name, column in zip(TIMED, found, strict=True)}

@@ -12,21 +12,14 @@ from hamp.evolution.selection import portfolio, tie
 from hamp.hardware.measuring import faster
 from hamp.stages.progress import history
 from hamp.stages.state import noise, ordered, settings
-from hamp.tables import FRONT, HYPERVOLUME, MEMBERS, build, columns
+from hamp.tables import ENERGY, FRONT, HYPERVOLUME, MEMBERS, at, beyond, build, columns
 
 Run = tuple[str, int]
 """Method and seed of one search."""
 
 NOISE = ("latency_ms", "latency_iqr_ms", "baseline_latency_ms")
-MEASURES = (
-    "latency_ms",
-    "latency_iqr_ms",
-    "latency_predicted_ms",
-    "baseline_latency_ms",
-    "memory_bytes",
-    "macs",
-    "parameters",
-)
+TIMES = ("latency_ms", "latency_iqr_ms", "latency_predicted_ms", "baseline_latency_ms")
+MEASURES = (*TIMES, "memory_bytes", "macs", "parameters")
 
 
 def hypervolumes(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) -> pa.Table:
@@ -53,7 +46,8 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     The unpruned network is no member: it is exported beside them. A candidate found by several searches is
     credited to the first.
     """
-    rows: dict[str, list] = {name: [] for name in MEMBERS.names}
+    names = {name: None for archive in archives.values() for name in archive.column_names}
+    rows: dict[str, list] = {name: [] for name in beyond(MEMBERS, names).names}
     seen = set()
     for (method, seed), archive in archives.items():
         for row in archive.to_pylist():
@@ -76,9 +70,11 @@ def pareto(
 ) -> pa.Table:
     """The front after fine-tuning and measuring, table FRONT, ascending in latency.
 
-    A member that another beats in validation error, measured latency and memory is left out; latencies that differ
-    by less than the noise are equal in that comparison.
+    A member that another beats in validation error, measured latency, memory and what is measured beyond (latency on
+    further devices, energy) is left out; latencies that differ by less than the noise are equal in that comparison.
     """
+    further = [name.partition("@")[2] for name in measured.column_names if name.startswith("latency_ms@")]
+    extra = [*(at(name, device) for device in further for name in TIMES), *_energies(measured)]
     names = members["candidate"].to_pylist()
     validation, test = _by_candidate(finetuned, "error_validation"), _by_candidate(tested, "error_test")
     device = {row["candidate"]: row for row in measured.to_pylist()}
@@ -86,22 +82,32 @@ def pareto(
     rows = [
         {
             **member,
-            **{name: device[candidate][name] for name in MEASURES},
+            **{name: device[candidate][name] for name in (*MEASURES, *extra)},
             "error_validation": validation[candidate],
             "error_test": test[candidate],
             "model": files[candidate]["model"],
             "onnx": files[candidate]["onnx"],
-            "faster": bool(faster(*(device[candidate][name] for name in NOISE))),
+            **{at("faster", name): _faster(device[candidate], name) for name in ("", *further)},
             "baseline_error_test": test[UNPRUNED],
             "reference_error_validation": validation[REFERENCE],
             "reference_error_test": test[REFERENCE],
         }
         for candidate, member in zip(names, members.to_pylist(), strict=True)
     ]
-    table = build(FRONT, {name: [row[name] for row in rows] for name in FRONT.names})
-    compared = ["error_validation", "latency_ms", "memory_bytes"]
+    schema = beyond(FRONT, [*extra, *(at("faster", name) for name in further)])
+    table = build(FRONT, {name: [row[name] for row in rows] for name in schema.names})
+    compared = ["error_validation", "memory_bytes", *(at("latency_ms", name) for name in ("", *further))]
+    compared += _energies(measured)
     table = table.filter(pa.array(non_dominated(tie(columns(table, compared), noise(table, compared)))))
     return table.sort_by([("latency_ms", "ascending"), ("error_validation", "ascending")])
+
+
+def _faster(row: Mapping[str, float], device: str) -> bool:
+    return bool(faster(*(row[at(name, device)] for name in NOISE)))
+
+
+def _energies(measured: pa.Table) -> list[str]:
+    return [name for name in measured.column_names if name.partition("@")[0] == ENERGY]
 
 
 def _by_candidate(table: pa.Table, column: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ from hamp.configuration.blocks import Config
 from hamp.evolution.methods import METHODS
 from hamp.pruning.space import Space
 from hamp.stages.initial import initial
+from hamp.stages.known import Profiles
 from hamp.stages.select import evaluated, select
 from hamp.stages.surrogate import local_search, surrogate
 from hamp.stages.vary import vary
@@ -21,7 +22,7 @@ Judge = Callable[[pa.Table], pa.Table]
 def search(
     config: Config,
     space: Space,
-    profile: pa.Table,
+    profiles: Profiles,
     method: str,
     seed: int,
     errors: Judge,
@@ -33,7 +34,7 @@ def search(
     Args:
         config: the settings.
         space: of the network.
-        profile: of the device.
+        profiles: of the devices.
         method: name of the method.
         seed: of the search.
         errors: gives table ERRORS.
@@ -50,7 +51,7 @@ def search(
         else:
             offspring = vary(
                 space,
-                profile,
+                profiles,
                 population,
                 archive,
                 method=method,
@@ -64,10 +65,10 @@ def search(
             )
             if METHODS[method].surrogate:
                 modelled: dict[str, Any] = {"generation": generation, "latency": config.measure.latency, **common}
-                models = surrogate(space, profile, archive, surrogates=wanted.surrogates, previous=models, **modelled)
+                models = surrogate(space, profiles, archive, surrogates=wanted.surrogates, previous=models, **modelled)
                 offspring = local_search(
                     space,
-                    profile,
+                    profiles,
                     population,
                     archive,
                     offspring,

@@ -12,7 +12,8 @@ from hamp.evolution.methods import METHODS
 from hamp.stages.state import archive_of, settings
 from hamp.tables import EVALUATED, build, concatenate
 
-MEASURED_COLUMNS = ("latency_ms", "latency_iqr_ms", "memory_bytes", "macs", "parameters")
+MEASURED_COLUMNS = ("latency_ms", "latency_iqr_ms", "energy_mj", "memory_bytes", "macs", "parameters")
+"""What is kept of a measured candidate, on every device."""
 
 
 def evaluated(offspring: pa.Table, errors: Sequence[pa.Table], measured: pa.Table, generation: int) -> pa.Table:
@@ -30,11 +31,12 @@ def evaluated(offspring: pa.Table, errors: Sequence[pa.Table], measured: pa.Tabl
     names = offspring["candidate"].to_pylist()
     error = _aligned(concatenate(errors), names, "evaluated")
     device = _aligned(measured, names, "measured")
+    kept = [name for name in device.column_names if name.partition("@")[0] in MEASURED_COLUMNS]
     return build(
         EVALUATED,
         {
             **{name: offspring[name] for name in ("candidate", "widths", "origin")},
-            **{name: device[name] for name in MEASURED_COLUMNS},
+            **{name: device[name] for name in kept},
             "error": error["error"],
             "generation": np.full(len(names), generation),
         },

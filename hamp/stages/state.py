@@ -1,6 +1,7 @@
 """The state of a search as its tables hold it, and as the evolution wants it."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from hamp.evolution.domain import Domain, domain_of
 from hamp.evolution.generation import Archive, Settings
 from hamp.hardware.predictor import efficient_widths
 from hamp.pruning.space import Space
-from hamp.tables import CANDIDATES, build, columns, matrix
+from hamp.stages.known import Profiles
+from hamp.tables import CANDIDATES, at, build, columns, matrix
 
 
-def domain(space: Space, profile: pa.Table) -> Domain:
-    """The widths that the search may choose, and those that are efficient on the device."""
-    return domain_of(space, efficient_widths(profile, space))
+def domain(space: Space, profiles: Profiles) -> Domain:
+    """The widths that the search may choose, and those that are efficient on one device or another."""
+    efficient = [efficient_widths(profile, space) for profile in profiles.values()]
+    return domain_of(space, [reduce(np.union1d, widths) for widths in zip(*efficient, strict=True)])
 
 
 def archive_of(archive: pa.Table, population: pa.Table, objectives: Sequence[str]) -> Archive:
@@ -40,8 +43,14 @@ def ordered(objectives: Sequence[str]) -> list[str]:
 
 def noise(table: pa.Table, objectives: Sequence[str]) -> list[float]:
     """Per objective, the difference that measuring can't tell from zero: for latency its median interquartile range."""
-    width = float(np.median(table["latency_iqr_ms"])) if len(table) else 0.0
-    return [width if name == "latency_ms" else 0.0 for name in objectives]
+
+    def width(name: str) -> float:
+        quantity, _, device = name.partition("@")
+        if quantity != "latency_ms" or not len(table):
+            return 0.0
+        return float(np.median(table[at("latency_iqr_ms", device)]))
+
+    return [width(name) for name in objectives]
 
 
 def settings(wanted: Portfolio, archive: pa.Table, objectives: Sequence[str], **others: Any) -> Settings:
@@ -57,11 +66,11 @@ def settings(wanted: Portfolio, archive: pa.Table, objectives: Sequence[str], **
     unpruned = archive.filter(pc.equal(archive["origin"], UNPRUNED)).to_pylist()[0]
 
     def limit(name: str) -> float:
-        value = wanted.limits.get(name, np.inf)  # type: ignore[call-overload]
+        value = wanted.limits.get(name, np.inf)
         return float(value.removesuffix("%")) / 100 * unpruned[name] if isinstance(value, str) else float(value)
 
     return Settings(
-        preferences=[wanted.preferences.get(name, 1.0) for name in names] if wanted.preferences else None,  # type: ignore[call-overload]
+        preferences=[wanted.preferences.get(name, 1.0) for name in names] if wanted.preferences else None,
         limits=[limit(name) for name in names] if wanted.limits else None,
         noise=found if any(found := noise(archive, names)) else None,
         value=wanted.value,

@@ -11,17 +11,20 @@ from hamp.evolution.generation import improved
 from hamp.evolution.local_search import Objectives
 from hamp.evolution.methods import METHODS
 from hamp.evolution.surrogate import ModelName, Surrogate, Target, fit, refit
-from hamp.hardware.predictor import predict
+from hamp.hardware.devices import analytic
+from hamp.hardware.predictor import device_of, predict
 from hamp.pruning.space import Space
 from hamp.seeding import generator
-from hamp.stages.known import known
+from hamp.stages.known import Profiles, known
 from hamp.stages.state import archive_of, candidates, domain, ordered, settings
-from hamp.tables import CANDIDATES, SURROGATE, build, empty, matrix
+from hamp.tables import CANDIDATES, ENERGY, SURROGATE, at, build, empty, matrix
+
+MEASURED_QUANTITIES = ("latency_ms", ENERGY)
 
 
 def surrogate(
     space: Space,
-    profile: pa.Table,
+    profiles: Profiles,
     archive: pa.Table,
     *,
     seed: int,
@@ -35,20 +38,20 @@ def surrogate(
 
     Args:
         space: of the network.
-        profile: of the device.
+        profiles: of the devices.
         archive: all evaluated so far (EVALUATED).
         seed: of the search.
         generation: number of this generation, from 1.
         objectives: names.
-        latency: `measured` latency is costly, and modelled as a factor on the profile's prediction; `predicted` is
-            computed.
+        latency: `measured` latency is costly, and modelled as a factor on the profile's prediction, which so learns
+            from every measured candidate; `predicted` is computed.
         surrogates: names of the models to try.
         previous: the models of the generation before (SURROGATE): where fitting begins.
     """
     fitted = fit(
         matrix(archive),
-        domain(space, profile),
-        targets(space, profile, archive, objectives, latency),
+        domain(space, profiles),
+        targets(space, profiles, archive, objectives, latency),
         generator(seed, "surrogate", generation),
         names=surrogates,
         previous=[] if previous is None else previous.to_pylist(),
@@ -58,26 +61,32 @@ def surrogate(
 
 
 def targets(
-    space: Space, profile: pa.Table, archive: pa.Table, objectives: Sequence[str], latency: str
+    space: Space, profiles: Profiles, archive: pa.Table, objectives: Sequence[str], latency: str
 ) -> dict[str, Target]:
-    """What the models learn of an archive."""
+    """What the models learn of an archive: the error, and what is measured, as a factor on predicted latency.
+
+    Energy too is nearly proportional to latency. A described device is never measured.
+    """
     found = {"error": Target(archive["error"].to_numpy(), "logit")}
-    if latency == "measured" and "latency_ms" in objectives:
-        baseline = predict(profile, space, matrix(archive))
-        found["latency_ms"] = Target(archive["latency_ms"].to_numpy(), "log", baseline)
+    for name in objectives:
+        quantity, _, device = name.partition("@")
+        if quantity in MEASURED_QUANTITIES and latency == "measured" and not analytic(device_of(profiles[device])):
+            baseline = predict(profiles[device], space, matrix(archive))
+            found[name] = Target(archive[name].to_numpy(), "log", baseline)
     return found
 
 
-def predictor(space: Space, profile: pa.Table, model: Surrogate, objectives: Sequence[str]) -> Objectives:
+def predictor(space: Space, profiles: Profiles, model: Surrogate, objectives: Sequence[str]) -> Objectives:
     """Mean and standard deviation of all objectives at widths: modelled where costly, otherwise computed."""
-    computed = known(space, profile)
+    computed = known(space, profiles)
 
     def both(widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values = computed(widths)
-        values["latency_ms"] = values.pop("latency_predicted_ms")
-        mean, std = model.predict(widths, {"latency_ms": values["latency_ms"]})
+        latency = {device: values.pop(at("latency_predicted_ms", device)) for device in profiles}
+        baselines = {at(name, device): latency[device] for device in profiles for name in MEASURED_QUANTITIES}
+        mean, std = model.predict(widths, baselines)
         zero = np.zeros(len(widths))
-        values = {**values, **mean}
+        values = {**values, **{at("latency_ms", device): latency[device] for device in profiles}, **mean}
         return (
             np.column_stack([values[name] for name in objectives]).astype(float),
             np.column_stack([std.get(name, zero) for name in objectives]),
@@ -88,7 +97,7 @@ def predictor(space: Space, profile: pa.Table, model: Surrogate, objectives: Seq
 
 def local_search(
     space: Space,
-    profile: pa.Table,
+    profiles: Profiles,
     population: pa.Table,
     archive: pa.Table,
     variation: pa.Table,
@@ -106,7 +115,7 @@ def local_search(
 
     Args:
         space: of the network.
-        profile: of the device.
+        profiles: of the devices.
         population: survivors of the generation before (EVALUATED).
         archive: all evaluated so far (EVALUATED).
         variation: candidates by variation (CANDIDATES); none: the search has converged.
@@ -122,8 +131,8 @@ def local_search(
     if not len(variation):
         return empty(CANDIDATES)
     names = ordered(objectives)
-    allowed: Domain = domain(space, profile)
-    model = refit(models.to_pylist(), matrix(archive), allowed, targets(space, profile, archive, names, latency))
+    allowed: Domain = domain(space, profiles)
+    model = refit(models.to_pylist(), matrix(archive), allowed, targets(space, profiles, archive, names, latency))
     widths, origins = improved(
         METHODS[method],
         archive_of(archive, population, names),
@@ -133,7 +142,7 @@ def local_search(
         offspring,
         generator(seed, f"local_search/{method}", generation),
         settings(portfolio, archive, names),
-        predictor(space, profile, model, names),
+        predictor(space, profiles, model, names),
         quality=min(models["spearman"].to_pylist()),
     )
     return candidates(widths, origins)

@@ -10,6 +10,7 @@ from hamp.evolution.methods import METHODS, converged
 from hamp.hardware.predictor import predictor
 from hamp.pruning.space import Space
 from hamp.seeding import generator
+from hamp.stages.known import Profiles
 from hamp.stages.progress import history
 from hamp.stages.state import archive_of, candidates, domain, passed_through, settings
 from hamp.tables import CANDIDATES, empty
@@ -17,7 +18,7 @@ from hamp.tables import CANDIDATES, empty
 
 def vary(
     space: Space,
-    profile: pa.Table,
+    profiles: Profiles,
     population: pa.Table,
     archive: pa.Table,
     *,
@@ -35,7 +36,7 @@ def vary(
 
     Args:
         space: of the network.
-        profile: of the device.
+        profiles: of the devices.
         population: survivors of the generation before (EVALUATED).
         archive: all evaluated so far (EVALUATED).
         method: name of the method.
@@ -55,10 +56,10 @@ def vary(
     widths, origins = varied(
         METHODS[method],
         archive_of(archive, population, objectives),
-        domain(space, profile),
+        domain(space, profiles),
         offspring,
         generator(seed, f"vary/{method}", generation),
         settings(portfolio, archive, objectives, netadapt_step=netadapt_step),
-        latency=predictor(profile, space),
+        latency=predictor(profiles[""], space),
     )
     return candidates(widths, origins)

@@ -45,10 +45,10 @@ def test_what_is_computed_for_the_search_is_what_is_recorded(space, changes):
     domain = domain_of(space)
     widths = latin_hypercube(domain, 12, np.random.default_rng(0))
     model = fit(widths, domain, {"error": Target(np.linspace(0.1, 0.8, 12), "logit")}, np.random.default_rng(0))
-    searched, _ = predictor(space, profile, model, OBJECTIVES)(widths)
-    recorded = columns(predicted(candidates_of(widths), space, profile), OBJECTIVES[1:])
+    searched, _ = predictor(space, {"": profile}, model, OBJECTIVES)(widths)
+    recorded = columns(predicted(candidates_of(widths), space, {"": profile}), OBJECTIVES[1:])
     np.testing.assert_array_equal(searched[:, 1:], recorded)
-    alone = columns(predicted(candidates_of(widths), space, described(space, batch_size=1)), OBJECTIVES[1:])
+    alone = columns(predicted(candidates_of(widths), space, {"": described(space, batch_size=1)}), OBJECTIVES[1:])
     np.testing.assert_array_equal(recorded[:, 2:], alone[:, 2:])  # multiply-adds are of one image
     assert (recorded[:, 1] > alone[:, 1]).all()  # memory is of the batch
 
@@ -117,15 +117,15 @@ def test_differences_within_the_noise_are_ties():
 
 
 def test_only_the_named_models_are_tried(space):
-    profile = described(space)
+    profiles = {"": described(space)}
     widths = latin_hypercube(domain_of(space), 20, np.random.default_rng(1))
     error = 0.1 + 0.8 * (1 - widths / np.asarray(space.channels)).mean(axis=1)
     rows = {name: np.repeat(archive_of([0.1], [1.0])[name].to_pylist(), 20) for name in EVALUATED.names}
     archive = build(EVALUATED, {**rows, "widths": widths, "error": error})
     common = {"seed": 0, "objectives": ["error", "macs"], "latency": "predicted"}
     for name in ("gp", "ridge"):
-        first = surrogate(space, profile, archive, generation=1, surrogates=[name], **common)
-        again = surrogate(space, profile, archive, generation=2, surrogates=[name], previous=first, **common)
+        first = surrogate(space, profiles, archive, generation=1, surrogates=[name], **common)
+        again = surrogate(space, profiles, archive, generation=2, surrogates=[name], previous=first, **common)
         assert first["model"].to_pylist() == again["model"].to_pylist() == [name]
         assert min(first["spearman"].to_pylist() + again["spearman"].to_pylist()) > 0.9
 

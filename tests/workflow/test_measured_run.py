@@ -1,18 +1,24 @@
-"""A run that measures: on this machine, with evaluation in two jobs at once."""
+"""A run that measures on this machine, with evaluation in two jobs at once, and plans for a described device too."""
 
 import json
 
+import numpy as np
 import pytest
-from conftest import SMALL, Run, merged
+from small_runs import SMALL, Run, merged
 
 from hamp import tables
+from hamp.hardware.predictor import predict
+from hamp.results import Results
+from hamp.stages.read import read_space
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 MEASURING = {"profile", "validation", "measure", "remeasure"}
 CHANGES = {
     "name": "measured",
+    "objectives": ["error", "latency_ms", "latency_ms@nano", "memory_bytes"],
     "device": {"runtime": "pytorch", "batch_size": 1},
+    "devices": {"nano": {"runtime": "roofline", "description": "jetson-nano", "batch_size": 1}},
     "measure": {"latency": "measured", "rounds": 5, "seconds": 0.2},
     "profile": {"points": 3, "networks": 4, "rounds": 5, "seconds": 5.0},
     "validation": {"networks": 5},
@@ -43,3 +49,17 @@ def test_predictions_are_put_to_the_test(measured):
     table = tables.read(measured.results / "profile" / "validation.parquet", tables.VALIDATION)
     assert table["way"].to_pylist() == ["predictor", "sum of layers", "macs"]
     assert (measured.results / "report" / "validation.html").is_file()
+
+
+def test_two_devices_are_two_objectives_to_the_end(measured):
+    results = Results(measured.results)
+    front, archive = results.front, results.archives["hamp", 0]
+    assert set(tables.beyond(tables.FRONT, front.column_names).names) == set(front.column_names)
+    space = read_space(measured.results / "space" / "space.parquet")
+    profiles = {name: results.profile(name, "profile.parquet", tables.PROFILE) for name in ("", "nano")}
+    for table in (front, archive):
+        nano = predict(profiles["nano"], space, tables.matrix(table))
+        np.testing.assert_array_equal(table["latency_ms@nano"].to_numpy(), nano)
+        assert (table["latency_iqr_ms"].to_numpy() > 0).all()
+    text = (measured.results / "report" / "devices.html").read_text()
+    assert all(row["candidate"] in text for row in front.to_pylist())

@@ -11,6 +11,8 @@ from hamp.configuration.validate import load
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
 from hamp.evolution.methods import METHODS
+from hamp.hardware.devices import analytic
+from hamp.paths import profile_folder
 from hamp.report.contents import files as report_files
 from hamp.report.contents import validated
 from pydantic import BaseModel
@@ -50,6 +52,7 @@ GENERATION = f"{SEARCH}/gen{{generation}}"
 
 wildcard_constraints:
     method="|".join(METHODS),
+    device=r"[A-Za-z0-9][A-Za-z0-9_-]*",
     seed=r"\d+",
     generation=r"\d+",
     shard=r"\d+",
@@ -81,12 +84,17 @@ def options(*keys, **renamed):
     ):
         value = CONFIG
         for part in key.split("."):
-            value = getattr(value, part)
-        if value is None or value is False:
+            value = value[part] if isinstance(value, dict) else getattr(value, part)
+        if value is None or value is False or value == {}:
             continue
         words.append(f"--{name.replace('_', '-')}")
         if isinstance(value, BaseModel):
             words.append(value.model_dump_json())
+        elif isinstance(value, dict):
+            blocks = {
+                key: block.model_dump(mode="json") for key, block in value.items()
+            }
+            words.append(json.dumps(blocks))
         elif value is not True:
             words += map(str, value) if isinstance(value, list) else [str(value)]
     return shlex.join(words)
@@ -133,19 +141,34 @@ def shards_of(pattern, number):
     return expand(pattern, shard=range(number), shards=number, allow_missing=True)
 
 
-def exclusive(wildcards):
+# The profiles of all devices, that of block `device` first.
+PROFILES = [
+    f"{RESULTS}/{profile_folder(name)}/profile.parquet"
+    for name in ("", *CONFIG.devices)
+]
+ENERGIES = [name for name in CONFIG.objectives if name.startswith("energy_mj")]
+ENERGY = shlex.join(["--energy", *ENERGIES]) if ENERGIES else ""
+
+
+def exclusive(devices):
     """Threads of a stage that measures: all that Snakemake may use on this machine, so that nothing runs beside it.
 
     On a cluster the profile asks for the node as a whole instead.
     """
-    if CONFIG.device.runtime == "roofline":
+    if all(map(analytic, devices)):
         return 1
-    return workflow.cores if workflow.local_exec else CONFIG.device.threads
+    if workflow.local_exec:
+        return workflow.cores
+    return max(device.threads for device in devices)
+
+
+def all_devices():
+    return [CONFIG.device, *CONFIG.devices.values()]
 
 
 def measuring_threads(wildcards):
     """Threads of the `measure` stage, which has nothing to measure where latency is predicted."""
-    return exclusive(wildcards) if CONFIG.measure.latency == "measured" else 1
+    return exclusive(all_devices()) if CONFIG.measure.latency == "measured" else 1
 
 
 def generation_file(name):
@@ -251,6 +274,13 @@ def by_attempt(amount):
     return resource
 
 
-# GPUs of one job: to train and evaluate with, and to measure on.
+# GPUs of one job that trains or evaluates.
 GPU = int(CONFIG.hardware == "cuda")
-DEVICE_GPU = int(CONFIG.device.runtime != "remote" and CONFIG.device.hardware == "cuda")
+
+
+def device_gpu(devices):
+    """GPUs of one job that measures."""
+    here = [
+        device for device in devices if device.runtime not in ("remote", "roofline")
+    ]
+    return int(any(device.hardware == "cuda" for device in here))

@@ -6,7 +6,7 @@ rule compare:
         archives=archives,
         models=models,
         space=rules.space.output,
-        profile=rules.profile.output,
+        profile=PROFILES,
     output:
         **{
             name: f"{RESULTS}/compare/{name}.parquet"

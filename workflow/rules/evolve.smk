@@ -72,7 +72,7 @@ rule initial:
 rule vary:
     input:
         space=rules.space.output,
-        profile=rules.profile.output,
+        profile=PROFILES,
         population=previous("population.parquet"),
         archive=previous("archive.parquet"),
     output:
@@ -102,7 +102,7 @@ rule vary:
 rule surrogate:
     input:
         space=rules.space.output,
-        profile=rules.profile.output,
+        profile=PROFILES,
         archive=previous("archive.parquet"),
         previous=previous("surrogate.parquet", first=1),
     output:
@@ -131,7 +131,7 @@ rule surrogate:
 rule local_search:
     input:
         space=rules.space.output,
-        profile=rules.profile.output,
+        profile=PROFILES,
         population=previous("population.parquet"),
         archive=previous("archive.parquet"),
         variation=rules.vary.output,
@@ -200,7 +200,7 @@ rule measure:
         offspring=offspring,
         space=rules.space.output,
         scores=rules.scores.output,
-        profile=rules.profile.output,
+        profile=PROFILES,
         training=rules.pretrain.output.training,
         weights=ancient(rules.pretrain.output.weights),
         images=ancient(rules.data.output.images),
@@ -216,15 +216,17 @@ rule measure:
     resources:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
-        gpu=DEVICE_GPU,
+        gpu=device_gpu(all_devices()),
     params:
-        settings=options("network", "device", "measure", "seed"),
+        settings=options("network", "device", "devices", "measure", "seed"),
+        energy=ENERGY,
         files=digests(NETWORK_FILES),
         run=command("measure"),
         code=code("measure"),
     shell:
         "{params.run} --offspring {input.offspring} --space {input.space} --scores {input.scores}"
         " --profile {input.profile} --weights {input.weights} --images {input.images} {params.settings}"
+        " {params.energy}"
         " --output {output} > {log} 2>&1"
 
 

@@ -120,7 +120,7 @@ rule remeasure:
         members=rules.aggregate.output,
         space=rules.space.output,
         scores=rules.scores.output,
-        profile=rules.profile.output,
+        profile=PROFILES,
         training=rules.pretrain.output.training,
         weights=ancient(rules.pretrain.output.weights),
         images=ancient(rules.data.output.images),
@@ -134,20 +134,22 @@ rule remeasure:
         f"{BENCHMARKS}/remeasure.tsv"
     conda:
         "../../environment.yml"
-    threads: exclusive
+    threads: lambda wildcards: exclusive(all_devices())
     resources:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
-        gpu=DEVICE_GPU,
+        gpu=device_gpu(all_devices()),
     params:
-        settings=options("network", "device", "measure", "seed"),
+        settings=options("network", "device", "devices", "measure", "seed"),
+        energy=ENERGY,
         files=digests(NETWORK_FILES),
         run=command("remeasure"),
         code=code("remeasure"),
     shell:
         "{params.run} --members {input.members} --space {input.space} --scores {input.scores}"
         " --profile {input.profile} --weights {input.weights} --images {input.images}"
-        " --finetuned-weights {input.finetuned_weights} {params.settings} --output {output} > {log} 2>&1"
+        " --finetuned-weights {input.finetuned_weights} {params.settings}"
+        " {params.energy} --output {output} > {log} 2>&1"
 
 
 rule export:

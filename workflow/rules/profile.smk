@@ -16,11 +16,11 @@ rule profile:
         f"{BENCHMARKS}/profile.tsv"
     conda:
         "../../environment.yml"
-    threads: exclusive
+    threads: lambda wildcards: exclusive([CONFIG.device])
     resources:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
-        gpu=DEVICE_GPU,
+        gpu=device_gpu([CONFIG.device]),
     params:
         settings=options("network", "device", "seed", settings="profile"),
         files=digests(NETWORK_FILES),
@@ -29,6 +29,24 @@ rule profile:
     shell:
         "{params.run} --space {input.space} --scores {input.scores} --weights {input.weights}"
         " --images {input.images} {params.settings} --profile {output} > {log} 2>&1"
+
+
+use rule profile as profile_further with:
+    output:
+        f"{RESULTS}/profile/{{device}}/profile.parquet",
+    log:
+        f"{LOGS}/profile-{{device}}.log",
+    benchmark:
+        f"{BENCHMARKS}/profile-{{device}}.tsv"
+    threads: lambda wildcards: exclusive([CONFIG.devices[wildcards.device]])
+    resources:
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(60),
+        gpu=lambda wildcards: device_gpu([CONFIG.devices[wildcards.device]]),
+    params:
+        settings=lambda wildcards: options(
+            "network", "seed", settings="profile", device=f"devices.{wildcards.device}"
+        ),
 
 
 # Only the report asks for it, so the search does not wait.
@@ -48,11 +66,11 @@ rule validation:
         f"{BENCHMARKS}/validation.tsv"
     conda:
         "../../environment.yml"
-    threads: exclusive
+    threads: lambda wildcards: exclusive([CONFIG.device])
     resources:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
-        gpu=DEVICE_GPU,
+        gpu=device_gpu([CONFIG.device]),
     params:
         settings=options("network", "device", "measure", "validation.networks", "seed"),
         files=digests(NETWORK_FILES),
@@ -61,3 +79,32 @@ rule validation:
     shell:
         "{params.run} --space {input.space} --scores {input.scores} --profile {input.profile}"
         " --weights {input.weights} --images {input.images} {params.settings} --output {output} > {log} 2>&1"
+
+
+use rule validation as validation_further with:
+    input:
+        space=rules.space.output,
+        scores=rules.scores.output,
+        profile=rules.profile_further.output,
+        training=rules.pretrain.output.training,
+        weights=ancient(rules.pretrain.output.weights),
+        images=ancient(rules.data.output.images),
+    output:
+        f"{RESULTS}/profile/{{device}}/validation.parquet",
+    log:
+        f"{LOGS}/validation-{{device}}.log",
+    benchmark:
+        f"{BENCHMARKS}/validation-{{device}}.tsv"
+    threads: lambda wildcards: exclusive([CONFIG.devices[wildcards.device]])
+    resources:
+        mem_mb=by_attempt(8000),
+        runtime=by_attempt(60),
+        gpu=lambda wildcards: device_gpu([CONFIG.devices[wildcards.device]]),
+    params:
+        settings=lambda wildcards: options(
+            "network",
+            "measure",
+            "validation.networks",
+            "seed",
+            device=f"devices.{wildcards.device}",
+        ),

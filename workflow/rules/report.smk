@@ -12,6 +12,7 @@ REPORT = {
     "surrogate.svg": ("Search", "Quality of the surrogate"),
     "origins.svg": ("Search", "Where survivors came from"),
     "latency.svg": ("Device", "Latency: predicted and measured"),
+    "devices.html": ("Device", "The front on every device"),
     "validation.html": ("Device", "Latency: what predictions are worth"),
     "time.svg": ("Run", "Time and memory of the stages"),
     "run.html": ("Run", "Settings, versions, device, seeds"),
@@ -44,8 +45,11 @@ rule report:
         settings=rules.settings.output,
         splits=rules.data.output.splits,
         space=rules.space.output,
-        profile=rules.profile.output,
-        validation=rules.validation.output if validated(CONFIG) else [],
+        profile=PROFILES,
+        validation=[
+            f"{RESULTS}/{profile_folder(name)}/validation.parquet"
+            for name in validated(CONFIG)
+        ],
         hypervolume=rules.hypervolume.output,
         front=rules.pareto.output,
         archives=archives,

@@ -2,14 +2,14 @@
 
 from hamp.command import StageParser, generation_of, run, search_of
 from hamp.stages.compare import compare, foresight
-from hamp.stages.read import read_space
-from hamp.tables import EVALUATED, PROFILE, SURROGATE, read, write
+from hamp.stages.read import read_profiles, read_space
+from hamp.tables import EVALUATED, SURROGATE, read, write
 
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "profile", "curves", "pairs", "ranks", "foresight")
-    parser.files("archives", many=True)
+    parser.files("space", "curves", "pairs", "ranks", "foresight")
+    parser.files("profile", "archives", many=True)
     parser.files("models", many=True, optional=True)
     parser.value("objectives", str, nargs="+")
     parser.value("latency", str)
@@ -20,9 +20,9 @@ def main() -> None:
     write(compared.pairs, arguments.pairs)
     write(compared.ranks, arguments.ranks)
     models = {(*search_of(path), generation_of(path)): read(path, SURROGATE) for path in arguments.models or []}
-    space, profile = read_space(arguments.space), read(arguments.profile, PROFILE)
+    space, profiles = read_space(arguments.space), read_profiles(arguments.profile)
     write(
-        foresight(space, profile, archives, models, arguments.objectives, arguments.latency),
+        foresight(space, profiles, archives, models, arguments.objectives, arguments.latency),
         arguments.foresight,
     )
 

@@ -2,14 +2,15 @@
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Portfolio
-from hamp.stages.read import read_space
+from hamp.stages.read import read_profiles, read_space
 from hamp.stages.surrogate import local_search
-from hamp.tables import CANDIDATES, EVALUATED, PROFILE, SURROGATE, read, write
+from hamp.tables import CANDIDATES, EVALUATED, SURROGATE, read, write
 
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "profile", "population", "archive", "variation", "surrogate", "output")
+    parser.files("space", "population", "archive", "variation", "surrogate", "output")
+    parser.files("profile", many=True)
     parser.value("method", str)
     parser.value("seed", int)
     parser.value("generation", int)
@@ -20,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = local_search(
         read_space(arguments.space),
-        read(arguments.profile, PROFILE),
+        read_profiles(arguments.profile),
         read(arguments.population, EVALUATED),
         read(arguments.archive, EVALUATED),
         read(arguments.variation, CANDIDATES),

@@ -3,25 +3,28 @@
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Measure, Network
 from hamp.stages.measure import measured, predicted, pruned
-from hamp.stages.read import read_space
-from hamp.tables import CANDIDATES, MEASURED, PROFILE, empty, read, write
+from hamp.stages.read import read_profiles, read_space
+from hamp.tables import CANDIDATES, MEASURED, empty, read, write
 
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("offspring", "space", "scores", "profile", "weights", "images", "output")
+    parser.files("offspring", "space", "scores", "weights", "images", "output")
+    parser.files("profile", many=True)
     parser.block("network", Network)
     parser.block("device", Device)
+    parser.blocks("devices", Device)
     parser.block("measure", Measure)
     parser.value("seed", int)
+    parser.value("energy", str, nargs="+", default=[])
     arguments = parser.parse_args()
     candidates = read(arguments.offspring, CANDIDATES)
-    space, profile = read_space(arguments.space), read(arguments.profile, PROFILE)
+    space, profiles = read_space(arguments.space), read_profiles(arguments.profile)
     if not len(candidates):
         write(empty(MEASURED), arguments.output)
         return
     if arguments.measure.latency == "predicted":
-        write(predicted(candidates, space, profile), arguments.output)
+        write(predicted(candidates, space, profiles), arguments.output)
         return
 
     # Only what is measured needs these.
@@ -34,11 +37,12 @@ def main() -> None:
         pruned(candidates, model, space, read_scores(arguments.scores)),
         model,
         space,
-        profile,
+        profiles,
         facts(arguments.images)[1],
-        arguments.device,
+        {"": arguments.device, **arguments.devices},
         arguments.measure,
         seed=arguments.seed,
+        energy=arguments.energy,
     )
     write(table, arguments.output)
 

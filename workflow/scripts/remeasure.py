@@ -2,27 +2,30 @@
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Measure, Network
+from hamp.hardware.devices import analytic
 from hamp.stages.finetuned import load_finetuned
 from hamp.stages.measure import measured, predicted
 from hamp.stages.network import facts, load_network
-from hamp.stages.read import read_space
+from hamp.stages.read import read_profiles, read_space
 from hamp.stages.scores import read_scores
-from hamp.tables import MEMBERS, PROFILE, read, write
+from hamp.tables import MEMBERS, read, write
 
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("members", "space", "scores", "profile", "weights", "images", "output")
-    parser.files("finetuned-weights", many=True)
+    parser.files("members", "space", "scores", "weights", "images", "output")
+    parser.files("profile", "finetuned-weights", many=True)
     parser.block("network", Network)
     parser.block("device", Device)
+    parser.blocks("devices", Device)
     parser.block("measure", Measure)
     parser.value("seed", int)
+    parser.value("energy", str, nargs="+", default=[])
     arguments = parser.parse_args()
     members, space = read(arguments.members, MEMBERS), read_space(arguments.space)
-    profile = read(arguments.profile, PROFILE)
-    if arguments.device.runtime == "roofline":
-        write(predicted(members, space, profile), arguments.output)
+    profiles, devices = read_profiles(arguments.profile), {"": arguments.device, **arguments.devices}
+    if all(map(analytic, devices.values())):
+        write(predicted(members, space, profiles), arguments.output)
         return
     model = load_network(arguments.network, arguments.weights, arguments.images)
     finetuned = load_finetuned(model, space, read_scores(arguments.scores), members, arguments.finetuned_weights)
@@ -31,11 +34,12 @@ def main() -> None:
         dict(finetuned),
         model,
         space,
-        profile,
+        profiles,
         facts(arguments.images)[1],
-        arguments.device,
+        devices,
         arguments.measure,
         seed=arguments.seed,
+        energy=arguments.energy,
     )
     write(table, arguments.output)
 

@@ -1,14 +1,15 @@
 """Fit models of the costly objectives to all that was evaluated."""
 
 from hamp.command import StageParser, run
-from hamp.stages.read import read_space
+from hamp.stages.read import read_profiles, read_space
 from hamp.stages.surrogate import surrogate
-from hamp.tables import EVALUATED, PROFILE, SURROGATE, read, write
+from hamp.tables import EVALUATED, SURROGATE, read, write
 
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "profile", "archive", "output")
+    parser.files("space", "archive", "output")
+    parser.files("profile", many=True)
     parser.value("seed", int)
     parser.value("generation", int)
     parser.value("objectives", str, nargs="+")
@@ -18,7 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = surrogate(
         read_space(arguments.space),
-        read(arguments.profile, PROFILE),
+        read_profiles(arguments.profile),
         read(arguments.archive, EVALUATED),
         seed=arguments.seed,
         generation=arguments.generation,

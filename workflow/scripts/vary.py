@@ -2,14 +2,15 @@
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Portfolio
-from hamp.stages.read import read_space
+from hamp.stages.read import read_profiles, read_space
 from hamp.stages.vary import vary
-from hamp.tables import EVALUATED, PROFILE, read, write
+from hamp.tables import EVALUATED, read, write
 
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "profile", "population", "archive", "output")
+    parser.files("space", "population", "archive", "output")
+    parser.files("profile", many=True)
     parser.value("method", str)
     parser.value("seed", int)
     parser.value("generation", int)
@@ -22,7 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = vary(
         read_space(arguments.space),
-        read(arguments.profile, PROFILE),
+        read_profiles(arguments.profile),
         read(arguments.population, EVALUATED),
         read(arguments.archive, EVALUATED),
         method=arguments.method,
