@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from hamp.claims import claim
 from hamp.errors import UserError
 
 
@@ -20,6 +21,11 @@ class StageParser(argparse.ArgumentParser):
             self.add_argument(
                 f"--{name}", type=Path, required=not optional, nargs="+" if many else None, metavar="FILE"
             )
+
+    def outputs(self, *names: str) -> None:
+        """Options that name files which this process is to write, and claims."""
+        for name in names:
+            self.add_argument(f"--{name}", type=claim, required=True, metavar="FILE")
 
     def block(self, name: str, model: type[BaseModel], optional: bool = False) -> None:
         """An option that holds a settings block as JSON."""

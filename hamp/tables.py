@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hamp.claims import Claimed
 from hamp.errors import UserError
 
 WIDTHS = pa.list_(pa.int32())
@@ -330,21 +331,38 @@ def write(table: pa.Table, path: Path | str, metadata: Mapping[str, str] | None 
 
 
 class atomic:
-    """Context that yields a temporary path beside `path` and renames it at the end; nothing is left on failure."""
+    """Context that yields a temporary path and renames it to `path` at the end; nothing is left on failure.
+
+    Raises:
+        UserError: `path` was claimed for this process (`hamp.claims`), and another has claimed it since.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self.place = path.place if isinstance(path, Claimed) else None
+        folder, name = (self.place, self.path.name) if self.place else (self.path.parent, f".{self.path.name}")
+        self.temporary = folder / f"{name}.{os.getpid()}.part"
 
     def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.place is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        elif not self.place.is_dir():
+            raise self._overtaken()
         return self.temporary
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
+        if kind is not None:
             self.temporary.unlink(missing_ok=True)
+            return
+        try:
+            os.replace(self.temporary, self.path)
+        except FileNotFoundError:
+            raise self._overtaken() from None
+        if self.place is not None:
+            self.place.rmdir()
+
+    def _overtaken(self) -> UserError:
+        return UserError(f"{self.path}: another job began to make it after this one, whose work is thrown away")
 
 
 def matrix(table: pa.Table, column: str = "widths") -> np.ndarray:

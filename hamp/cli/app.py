@@ -2,7 +2,7 @@
 
 import typer
 
-from hamp.cli import choosing, devices, networks, runs
+from hamp.cli import choosing, clusters, devices, networks, runs
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -13,6 +13,7 @@ app = typer.Typer(
 COMMANDS = (
     *(choosing.front, choosing.pick, networks.export, networks.inspect),
     *(devices.measure, devices.profile, devices.doctor, runs.init, runs.check, runs.watch),
+    *(clusters.submit, clusters.status, clusters.resume),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -179,6 +179,8 @@ class Cluster:
         return os.environ | {
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "PATH": f"{self.folder / 'bin'}:{PATH}",
+            # Tells the processes of this cluster from all others; jobs keep it, as they keep no SLURM variable.
+            "TEST_CLUSTER": str(self.folder),
         }
 
     def run(self, *command: str, check: bool = True) -> str:
@@ -251,12 +253,12 @@ class Cluster:
     def crash(self, node: str) -> None:
         """Kill a node's slurmd and everything that runs there, as when the machine loses power."""
         self._end(node, signal.SIGKILL)
-        for process in self._processes(f"SLURMD_NODENAME={node}"):
+        for process in self.processes(f"TEST_NODE={node}") + self.processes(f"SLURMD_NODENAME={node}"):
             _kill(process)
 
-    def _processes(self, *variables: str) -> list[int]:
-        """Processes of this cluster's jobs, and their slurmstepd, by their environment."""
-        wanted = {f"SLURM_CONF={self.folder / 'slurm.conf'}", *variables}
+    def processes(self, *variables: str) -> list[int]:
+        """Processes of this cluster that have these variables (`NAME=value`) in their environment."""
+        wanted = {f"TEST_CLUSTER={self.folder}", *variables}
         found = []
         for file in Path("/proc").glob("[0-9]*/environ"):
             try:
@@ -273,14 +275,14 @@ class Cluster:
             self.run("scancel", "--user", "root", check=False)
         for name in (*NODES, "slurmctld", "slurmdbd", "mariadbd", "munged"):
             self._end(name, signal.SIGTERM)
-        for process in self._processes():
+        for process in self.processes():
             _kill(process)
 
     def _launch(self, name: str, *command: str) -> None:
         with open(self.folder / "log" / f"{name}.log", "ab") as log:
             self.daemons[name] = subprocess.Popen(
                 command,
-                env=self.environment,
+                env=self.environment | ({"TEST_NODE": name} if name in NODES else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

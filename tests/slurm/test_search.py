@@ -71,6 +71,16 @@ def test_the_cluster_of_the_tests_has_its_nodes_and_kills_what_takes_too_much_me
     with cluster() as there:
         assert len(there.run("sinfo", "-h", "-N").splitlines()) == len(NODES)
         program = "import time; x = bytearray(10**9); time.sleep(30)"
-        there.run("sbatch", "--wait", "--mem", "100", "--wrap", f"python3 -c '{program}'", check=False)
+        there.run(
+            "sbatch",
+            "--wait",
+            "--output",
+            "/dev/null",
+            "--mem",
+            "100",
+            "--wrap",
+            f"python3 -c '{program}'",
+            check=False,
+        )
         (job,) = records(there)
     assert job["JobState"] != "COMPLETED"

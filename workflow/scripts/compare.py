@@ -8,7 +8,8 @@ from hamp.tables import EVALUATED, SURROGATE, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "curves", "pairs", "ranks", "foresight")
+    parser.files("space")
+    parser.outputs("curves", "pairs", "ranks", "foresight")
     parser.files("profile", "archives", many=True)
     parser.files("models", many=True, optional=True)
     parser.value("objectives", str, nargs="+")

@@ -7,7 +7,7 @@ from hamp.data.prepare import prepare
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("images", "splits")
+    parser.outputs("images", "splits")
     parser.block("data", Data)
     parser.value("seed", int)
     arguments = parser.parse_args()

@@ -8,7 +8,8 @@ from hamp.tables import CANDIDATES, ERRORS, empty, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("offspring", "space", "scores", "weights", "splits", "images", "output")
+    parser.files("offspring", "space", "scores", "weights", "splits", "images")
+    parser.outputs("output")
     parser.block("network", Network)
     parser.block("augment", Augment)
     parser.block("evaluate", Evaluate)

@@ -17,7 +17,8 @@ from hamp.tables import MEMBERS, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("members", "space", "scores", "weights", "splits", "images", "folder", "output")
+    parser.files("members", "space", "scores", "weights", "splits", "images", "folder")
+    parser.outputs("output")
     parser.files("finetuned-weights", many=True)
     parser.block("network", Network)
     parser.value("source", str)

@@ -20,7 +20,8 @@ from hamp.training.tasks import task
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("members", "space", "scores", "weights", "splits", "images", "finetuned", "finetuned-weights")
+    parser.files("members", "space", "scores", "weights", "splits", "images")
+    parser.outputs("finetuned", "finetuned-weights")
     parser.block("network", Network)
     parser.block("finetune", Finetune)
     parser.block("augment", Augment)

@@ -7,7 +7,7 @@ from hamp.tables import EVALUATED, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("output")
+    parser.outputs("output")
     parser.files("archives", many=True)
     parser.value("objectives", str, nargs="+")
     arguments = parser.parse_args()

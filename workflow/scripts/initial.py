@@ -8,8 +8,9 @@ from hamp.tables import SENSITIVITY, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "output")
+    parser.files("space")
     parser.files("sensitivity", optional=True)
+    parser.outputs("output")
     parser.value("population", int)
     parser.value("initial", str, nargs="+")
     parser.value("seed", int)

@@ -9,7 +9,8 @@ from hamp.tables import CANDIDATES, EVALUATED, SURROGATE, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "population", "archive", "variation", "surrogate", "output")
+    parser.files("space", "population", "archive", "variation", "surrogate")
+    parser.outputs("output")
     parser.files("profile", many=True)
     parser.value("method", str)
     parser.value("seed", int)

@@ -9,7 +9,8 @@ from hamp.tables import CANDIDATES, MEASURED, empty, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("offspring", "space", "scores", "weights", "images", "output")
+    parser.files("offspring", "space", "scores", "weights", "images")
+    parser.outputs("output")
     parser.files("profile", many=True)
     parser.block("network", Network)
     parser.block("device", Device)

@@ -7,7 +7,8 @@ from hamp.tables import EXPORTED, FINETUNED, MEASURED, MEMBERS, TESTED, concaten
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("members", "tested", "measured", "exported", "output")
+    parser.files("members", "tested", "measured", "exported")
+    parser.outputs("output")
     parser.files("finetuned", many=True)
     arguments = parser.parse_args()
     table = pareto(

@@ -15,7 +15,8 @@ from hamp.training.tasks import task
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("splits", "images", "training", "weights")
+    parser.files("splits", "images")
+    parser.outputs("training", "weights")
     parser.block("network", Network)
     parser.block("pretrain", Pretrain, optional=True)
     parser.block("augment", Augment, optional=True)

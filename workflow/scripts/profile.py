@@ -12,7 +12,8 @@ from hamp.tables import write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "scores", "weights", "images", "profile")
+    parser.files("space", "scores", "weights", "images")
+    parser.outputs("profile")
     parser.block("network", Network)
     parser.block("device", Device)
     parser.block("settings", Profile)

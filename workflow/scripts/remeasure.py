@@ -13,7 +13,8 @@ from hamp.tables import MEMBERS, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("members", "space", "scores", "weights", "images", "output")
+    parser.files("members", "space", "scores", "weights", "images")
+    parser.outputs("output")
     parser.files("profile", "finetuned-weights", many=True)
     parser.block("network", Network)
     parser.block("device", Device)

@@ -15,7 +15,8 @@ from hamp.training.tasks import task
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "weights", "splits", "images", "scores")
+    parser.files("space", "weights", "splits", "images")
+    parser.outputs("scores")
     parser.block("network", Network)
     parser.value("task", str)
     parser.value("importance", str)

@@ -9,7 +9,8 @@ from hamp.tables import CANDIDATES, ERRORS, EVALUATED, MEASURED, empty, read, wr
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("offspring", "measured", "evaluated", "archive", "population")
+    parser.files("offspring", "measured")
+    parser.outputs("evaluated", "archive", "population")
     parser.files("errors", many=True)
     parser.files("population-before", "archive-before", optional=True)
     parser.value("size", int)

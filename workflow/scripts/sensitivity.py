@@ -16,7 +16,8 @@ from hamp.training.tasks import task
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "scores", "weights", "splits", "images", "output")
+    parser.files("space", "scores", "weights", "splits", "images")
+    parser.outputs("output")
     parser.block("network", Network)
     parser.block("augment", Augment)
     parser.block("sensitivity", Sensitivity)

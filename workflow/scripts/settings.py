@@ -7,7 +7,7 @@ from hamp.results import write_settings
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("output")
+    parser.outputs("output")
     parser.block("settings", Config)
     arguments = parser.parse_args()
     write_settings(arguments.settings, arguments.output)

@@ -9,7 +9,8 @@ from hamp.tables import write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("weights", "images", "space")
+    parser.files("weights", "images")
+    parser.outputs("space")
     parser.block("network", Network)
     parser.block("pruning", Pruning)
     arguments = parser.parse_args()

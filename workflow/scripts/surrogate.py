@@ -8,7 +8,8 @@ from hamp.tables import EVALUATED, SURROGATE, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "archive", "output")
+    parser.files("space", "archive")
+    parser.outputs("output")
     parser.files("profile", many=True)
     parser.value("seed", int)
     parser.value("generation", int)

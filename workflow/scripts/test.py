@@ -16,7 +16,8 @@ from hamp.training.tasks import task
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("members", "space", "scores", "weights", "splits", "images", "output")
+    parser.files("members", "space", "scores", "weights", "splits", "images")
+    parser.outputs("output")
     parser.files("finetuned-weights", many=True)
     parser.block("network", Network)
     parser.value("task", str)

@@ -12,7 +12,8 @@ from hamp.tables import PROFILE, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "scores", "profile", "weights", "images", "output")
+    parser.files("space", "scores", "profile", "weights", "images")
+    parser.outputs("output")
     parser.block("network", Network)
     parser.block("device", Device)
     parser.block("measure", Measure)

@@ -9,7 +9,8 @@ from hamp.tables import EVALUATED, read, write
 
 def main() -> None:
     parser = StageParser(description=__doc__)
-    parser.files("space", "population", "archive", "output")
+    parser.files("space", "population", "archive")
+    parser.outputs("output")
     parser.files("profile", many=True)
     parser.value("method", str)
     parser.value("seed", int)

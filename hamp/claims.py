@@ -1,0 +1,35 @@
+"""Two writers of one output: the one that began last wins, and what the other made is thrown away.
+
+On a cluster a job may live on after its Snakemake was killed, or after SLURM gave its node up, while another job makes
+the same output. So a stage claims its outputs when it begins: it makes a folder of its own beside each, and takes
+away the folders of others. It writes there and then renames (`hamp.tables.atomic`); a writer whose folder is gone can
+do neither, at whatever moment it was overtaken.
+"""
+
+import glob
+import shutil
+import uuid
+from pathlib import Path, PosixPath
+
+
+class Claimed(PosixPath):
+    """The path of an output that this process claimed.
+
+    Attributes:
+        place: the folder in which to write it; None for other paths that were derived from this one.
+    """
+
+    place: Path | None = None
+
+
+def claim(path: Path | str) -> Claimed:
+    """Claim an output, from whoever claimed it before."""
+    claimed = Claimed(path)
+    claimed.parent.mkdir(parents=True, exist_ok=True)
+    place = claimed.parent / f".{claimed.name}.{uuid.uuid4().hex[:12]}"
+    for other in claimed.parent.glob(f".{glob.escape(claimed.name)}.{'[0-9a-f]' * 12}"):
+        # In one step: no file can be made in it while it is emptied.
+        shutil.rmtree(other.rename(other.with_name(f"{other.name}-lost")), ignore_errors=True)
+    place.mkdir()
+    claimed.place = place
+    return claimed

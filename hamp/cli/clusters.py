@@ -1,0 +1,105 @@
+"""`hamp submit`, `hamp status`, `hamp resume` and `hamp plan`: runs on a SLURM cluster."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hamp.cli.options import ResultsArgument, folder_of
+from hamp.errors import UserError
+
+
+def submit(
+    configuration: Annotated[Path, typer.Argument(help="A configuration (.yaml).")],
+    snakemake: Annotated[
+        list[str] | None, typer.Argument(help="For Snakemake: targets, as `search`, and after `--` options.")
+    ] = None,
+    profile: Annotated[Path | None, typer.Option(help="Of Snakemake. None: workflow/profiles/slurm.")] = None,
+    job: Annotated[
+        bool, typer.Option("--job", help="The controller is a SLURM job, not a process on this machine.")
+    ] = False,
+    sbatch: Annotated[str, typer.Option(help="Options of that job, as '--time=3-0 --partition=long'.")] = "",
+) -> None:
+    """Start a run on the cluster, from a frozen copy of code, configuration and profile, and come back at once.
+
+    Example: hamp submit config/experiments/mine.yaml
+    """
+    import shlex
+
+    from hamp.check import check_once
+    from hamp.cli.configurations import read_configuration
+    from hamp.cluster import controller
+    from hamp.cluster.freezing import freeze, frozen_folder
+    from hamp.digest import ROOT
+
+    if sbatch and not job:
+        raise UserError("--sbatch: is for a controller that is a job; add --job")
+    settings = read_configuration(configuration)
+    working = Path.cwd()
+    results = working / "results" / settings.name
+    profile = profile or ROOT / "workflow" / "profiles" / "slurm"
+    controller.profile_of(profile)
+    folder = frozen_folder(working, settings.name)
+    if (folder / controller.RECORD).is_file():
+        controller.clear(controller.load(results), print)
+    check_once(settings, working / ".snakemake" / "hamp")
+    folder = freeze(working, configuration, settings, profile)
+    results.mkdir(parents=True, exist_ok=True)
+    run = controller.Run(folder, controller.prefix_of(results), tuple(snakemake or ()))
+    _started(controller.start(run, shlex.split(sbatch) if job else None), results)
+
+
+def status(results: ResultsArgument = None) -> None:
+    """Tell how far a submitted run is: its controller, its jobs, its last generation.
+
+    Example: hamp status results/mine
+    """
+    from hamp.cli.watching import lines
+    from hamp.cluster import controller
+
+    folder = folder_of(results)
+    run = controller.load(folder)
+    where = f"job {run.job}" if run.job else f"process {run.process} on {run.host}"
+    if controller.alive(run):
+        print(f"controller: {where}")
+    elif controller.finished(run):
+        print("controller: has finished")
+    else:
+        print(f"controller: {where} has ended before the run did; `hamp resume {folder}` goes on")
+    waiting: Counter[tuple[str, str, str]] = Counter()
+    for job in controller.jobs(run):
+        waiting[job.state.lower(), job.stage, job.reason if job.state == "PENDING" else ""] += 1
+    for (state, stage, reason), number in sorted(waiting.items()):
+        print(f"jobs: {number} {state}: {stage} {reason}".rstrip())
+    if (folder / "settings.yaml").is_file() and (told := [text for _, text in lines(folder)]):
+        print(f"last: {told[-1]}")
+    print(f"log: {run.log}")
+
+
+def resume(
+    results: ResultsArgument = None,
+    job: Annotated[bool, typer.Option("--job", help="The controller is a SLURM job.")] = False,
+    sbatch: Annotated[str, typer.Option(help="Options of that job.")] = "",
+) -> None:
+    """Go on with a run whose controller has ended, whatever ended it, on the same frozen copy.
+
+    Jobs that the controller left behind are found by their names and cancelled; the directory is unlocked.
+
+    Example: hamp resume results/mine
+    """
+    import shlex
+
+    from hamp.cluster import controller
+
+    if sbatch and not job:
+        raise UserError("--sbatch: is for a controller that is a job; add --job")
+    folder = folder_of(results)
+    run = controller.load(folder)
+    controller.clear(run, print)
+    _started(controller.start(run, shlex.split(sbatch) if job else None), folder)
+
+
+def _started(run, results: Path) -> None:
+    where = f"job {run.job}" if run.job else f"process {run.process}"
+    print(f"controller: {where}, jobs named {run.prefix}_*\nlog: {run.log}\nhow far it is: hamp status {results}")

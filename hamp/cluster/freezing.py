@@ -1,0 +1,87 @@
+"""A frozen copy of code and configuration, so that editing the checkout cannot change a run under way.
+
+The copy is a working directory of its own, `.hamp/<name>/`: the code, the configuration, the profile and the user's
+own Python files are copied; everything else of the working directory (`results`, Snakemake's records, data) is linked.
+So all relative paths mean what they meant, and Snakemake finds nothing changed.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from hamp.callables import file_of
+from hamp.configuration.blocks import Config
+from hamp.digest import ROOT
+from hamp.errors import UserError
+
+CODE = ("Snakefile", "hamp", "workflow", "config", "resources", "environment.yml")
+FOLDER = ".hamp"
+SETTINGS = "submitted.yaml"
+PROFILE = "submitted-profile"
+NOT_LINKED = (FOLDER, ".git", "__pycache__")
+
+
+def frozen_folder(working: Path, name: str) -> Path:
+    """Where the copy of the run `name` is, whose results are in `working/results/<name>`."""
+    return working / FOLDER / name
+
+
+def freeze(working: Path, configuration: Path, settings: Config, profile: Path) -> Path:
+    """Make the copy anew, and give its folder.
+
+    Args:
+        working: the directory in which the run was submitted.
+        configuration: the YAML file.
+        settings: what it says.
+        profile: folder of the Snakemake profile.
+
+    Raises:
+        UserError: hamp does not run from a checkout, so there is no workflow to copy.
+    """
+    if not (ROOT / "Snakefile").is_file():
+        raise UserError(f"{ROOT}: no Snakefile beside the package; install hamp from a checkout with --editable")
+    target = frozen_folder(working, settings.name)
+    if target.exists():
+        shutil.rmtree(target)
+    target.mkdir(parents=True)
+    for name in CODE:
+        _copy(ROOT / name, target / name)
+    _copy(configuration, target / SETTINGS)
+    _copy(profile, target / PROFILE)
+    for file in _own_files(settings):
+        if not file.is_absolute() and not (target / file).exists():
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            _copy(working / file, target / file)
+    for name in ("results", ".snakemake"):
+        (working / name).mkdir(exist_ok=True)
+    _link(working, target)
+    return target
+
+
+def _own_files(settings: Config) -> Iterator[Path]:
+    """The user's Python files, with those beside them that they may import, and his device's description."""
+    for spec in (settings.network.name, settings.task, settings.data.source):
+        if (file := file_of(spec)) is not None:
+            yield from file.parent.glob("*.py")
+    if settings.device.description and Path(settings.device.description).is_file():
+        yield Path(settings.device.description)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy2(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link what is in `source` and not yet in `target`; folders that are in both, entry by entry."""
+    for entry in source.iterdir():
+        there = target / entry.name
+        if entry.name in NOT_LINKED:
+            continue
+        if there.is_dir() and not there.is_symlink():
+            if entry.is_dir():
+                _link(entry, there)
+        elif not there.exists():
+            there.symlink_to(entry.resolve())

@@ -1,0 +1,72 @@
+"""`hamp submit`, `hamp status` and `hamp resume` on a real cluster; the frozen copy; the choice of sacct or squeue."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from small_runs import ROOT
+
+from hamp.cluster import controller
+from hamp.cluster.freezing import freeze
+from hamp.cluster.slurm import check_status_command, status_command
+from hamp.configuration.validate import load
+from hamp.errors import UserError
+
+NONE, KEPT = (
+    {"AccountingStorageType": "accounting_storage/none"},
+    {"AccountingStorageType": "accounting_storage/slurmdbd"},
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "command"),
+    [
+        (KEPT | {"MinJobAge": "300 sec"}, "sacct"),
+        (KEPT | {"MinJobAge": "2 sec"}, "sacct"),
+        (NONE | {"MinJobAge": "300 sec"}, "squeue"),
+    ],
+)
+def test_the_command_that_tells_the_fate_of_jobs_is_chosen_by_looking(settings, command):
+    assert status_command(settings) == command
+    check_status_command(command, settings)
+
+
+def test_a_cluster_on_which_a_run_would_wait_for_ever_is_refused():
+    with pytest.raises(UserError, match="MinJobAge: 10 s"):
+        status_command(NONE | {"MinJobAge": "10 sec"})
+    with pytest.raises(UserError, match="keeps no accounts"):
+        check_status_command("sacct", NONE | {"MinJobAge": "300 sec"})
+    with pytest.raises(UserError, match="say 'sacct'"):
+        check_status_command("squeue", KEPT | {"MinJobAge": "10 sec"})
+
+
+def test_the_frozen_copy_keeps_what_a_run_reads_and_links_the_rest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"nets/mine.py": "A = 1", "nets/layers.py": "B = 1", "nets/data.bin": "d", "data/x": "x"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    settings = {"name": "mine", "network": {"name": "nets/mine.py:net"}}
+    configuration = tmp_path / "settings.yaml"
+    configuration.write_text(yaml.safe_dump(settings))
+    for _ in range(2):  # the second time over the first
+        folder = freeze(tmp_path, configuration, load(settings), ROOT / "workflow/profiles/slurm")
+    for name in ("nets/mine.py", "nets/layers.py", "settings.yaml"):
+        (tmp_path / name).write_text("changed")
+    (tmp_path / "results" / "new").write_text("result")
+    assert (folder / "nets/mine.py").read_text() == "A = 1"
+    assert (folder / "nets/layers.py").read_text() == "B = 1"
+    assert yaml.safe_load((folder / "submitted.yaml").read_text()) == settings
+    assert (folder / "nets/data.bin").is_symlink()
+    assert (folder / "data").is_symlink()
+    assert (folder / "results/new").read_text() == "result"
+    assert (folder / "hamp/digest.py").read_bytes() == (ROOT / "hamp/digest.py").read_bytes()
+    assert not (folder / "hamp").is_symlink()
+    assert not (folder / ".hamp").exists()
+
+
+def test_prefixes_are_of_one_run_and_such_as_the_executor_takes():
+    prefixes = [
+        controller.prefix_of(Path(name)) for name in ("/a/results/x", "/b/results/x", "/a/results/" + "x.y" * 40)
+    ]
+    assert len(set(prefixes)) == 3
+    assert all(len(prefix) <= 50 and set(prefix) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for prefix in prefixes)
