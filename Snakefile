@@ -35,6 +35,7 @@ localrules:
     local_search,
     select,
     hypervolume,
+    compare,
     aggregate,
     pareto,
     report,

@@ -18,9 +18,6 @@ rule compare:
         f"{BENCHMARKS}/compare.tsv"
     conda:
         "../../environment.yml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         settings=options("objectives", "measure.latency"),
         models=lambda wildcards, input: (

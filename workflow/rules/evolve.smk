@@ -19,8 +19,9 @@ rule sensitivity:
         "../../environment.yml"
     threads: CONFIG.threads
     resources:
-        mem_mb=4000,
-        runtime=240,
+        mem_mb=by_attempt(4000),
+        runtime=by_attempt(240),
+        gpu=GPU,
     params:
         settings=options(
             "network",
