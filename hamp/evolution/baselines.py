@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hamp.evolution.domain import Domain, Widths, allowed_widths, first_new, keys
+from hamp.evolution.gain import Gain
 from hamp.evolution.initial import spread, uniform_sweep
 from hamp.evolution.local_search import Objectives
-from hamp.evolution.selection import Gain, Indices, portfolio
+from hamp.evolution.selection import Indices, portfolio
 from hamp.evolution.variation import Variation, crossover, mutate, vary
 
 Array = NDArray[np.float64]

@@ -49,7 +49,7 @@ class Settings:
     preferences: ArrayLike | None = None
     limits: ArrayLike | None = None
     noise: ArrayLike | None = None
-    value: Value = "tchebycheff"
+    value: Value = "hypervolume"
     variation: Variation = field(default_factory=Variation)
     local_search: LocalSearch = field(default_factory=LocalSearch)
     children: int = 50

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hamp.evolution.domain import Domain, Widths, first_new, from_levels, keys, to_levels
+from hamp.evolution.gain import Gain
 from hamp.evolution.scenarios import Array
-from hamp.evolution.selection import Gain, portfolio
+from hamp.evolution.selection import portfolio
 
 Rng = np.random.Generator
 Objectives = Callable[[Widths], tuple[Array, Array]]

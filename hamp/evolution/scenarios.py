@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from hamp.analysis.dominance import non_dominated
 
 Array = NDArray[np.float64]
-MARGIN = 0.1  # how far the reference point lies behind the nadir, as a share of the front's extent
+MARGIN = 0.2  # how far the reference point lies behind the nadir, as a share of the front's extent
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,17 @@ def scale_of(F: ArrayLike) -> Scale:
     """
     F = np.asarray(F, dtype=float)
     return Scale(ideal=F.min(axis=0), nadir=F[non_dominated(F)].max(axis=0))
+
+
+def reference_point(scale: Scale, limits: ArrayLike | None = None, margin: float = MARGIN) -> Array:
+    """Return the normalised reference point: a margin behind the nadir, or at the user's limit where that's nearer."""
+    reference = np.full(len(scale.ideal), 1 + margin)
+    if limits is None:
+        return reference
+    limits = np.asarray(limits, dtype=float)
+    limited = np.isfinite(limits)
+    nearer = np.clip(scale.normalise(np.where(limited, limits, scale.nadir)), 1e-6, reference)
+    return np.where(limited, nearer, reference)
 
 
 @lru_cache(maxsize=32)

@@ -9,14 +9,19 @@ choice is within 1 - 1/e of the best portfolio (Nemhauser, Wolsey and Fisher, 19
 from dataclasses import dataclass
 from typing import Literal
 
+import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hamp.analysis.dominance import ranks
-from hamp.evolution.scenarios import MARGIN, Array, Scale, rays, scale_of, utilities
+from hamp.evolution.scenarios import MARGIN, Array, Scale, rays, reference_point, scale_of, utilities
 
 Indices = NDArray[np.intp]
 Value = Literal["tchebycheff", "hypervolume"]
+WIDE_MARGIN = 0.5  # of the reference point then
+SPREAD = 0.5  # share of the places left open by the front that goes to distance
+FAR = 1.5  # normalised value beyond which distances don't count
+TRIM = 40  # candidates chosen beyond the size and dropped again by their exact contribution
 INSIDE = 0.8  # share of a portfolio that is kept inside the user's limits, where there are that many candidates
 
 
@@ -37,7 +42,7 @@ def portfolio(
     limits: ArrayLike | None = None,
     noise: ArrayLike | None = None,
     scale: Scale | None = None,
-    value: Value = "tchebycheff",
+    value: Value = "hypervolume",
     scenarios: int | None = None,
 ) -> Portfolio:
     """Choose ``size`` of the candidates with objectives ``F (n, objectives)``.
@@ -56,19 +61,91 @@ def portfolio(
     scale = scale or scale_of(F)
     if noise is not None:
         F = tie(F, noise)
-    directions = rays(objectives, scenarios or max(300, min(5 * size, 1000)), preferences)
-    power = objectives if value == "hypervolume" else 1
-    reference = np.full(objectives, 1 + MARGIN)
-    Z = scale.normalise(F)
+    rank = ranks(F)
+    count = scenarios or int(np.clip(1_600_000 / n, 300, 1000))
+    task = _Task(
+        scale.normalise(F), rank, rays(objectives, count, preferences), objectives if value == "hypervolume" else 1
+    )
+    exact = value == "hypervolume" and objectives <= 3 and n <= 500 and preferences is None
+    front = np.count_nonzero(rank == 0)
+    places = size - max(int(SPREAD * (size - front)), 0) if size < n else size
+    reference = reference_point(scale, margin=WIDE_MARGIN if front < places else MARGIN)
     if limits is None:
-        U = utilities(Z, directions, reference, power)
-        chosen = _peel(U, ranks(F), size)
+        chosen = _choose(task, np.arange(n), places, reference, exact)
     else:
-        limit = np.asarray(limits, dtype=float)
-        bent = np.minimum(reference, np.maximum(scale.normalise(limit[None, :])[0], 0))
-        U = utilities(Z, directions, bent, power)
-        chosen = _within(F, Z, U, limit, directions, reference, power, size)
-    return Portfolio(chosen, _contribution(U[:, chosen]))
+        bent = np.minimum(reference, reference_point(scale, limits))
+        chosen = _within(task, _excess(F, np.asarray(limits, dtype=float)), places, bent, reference, exact)
+    chosen = _farthest(np.minimum(task.Z, FAR), chosen, size)
+    if front < size:
+        reference = reference_point(scale, margin=WIDE_MARGIN)
+    return Portfolio(chosen, _contribution(task.worth(chosen, reference)))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Normalised candidates ``Z (n, objectives)`` with their ranks, the scenarios' rays, the power of the reach."""
+
+    Z: Array
+    rank: NDArray[np.int64]
+    directions: Array
+    power: int
+
+    def worth(self, of: Indices, reference: Array) -> Array:
+        return utilities(self.Z[of], self.directions, reference, self.power)
+
+
+def _choose(task: _Task, of: Indices, size: int, reference: Array, exact: bool, base: Array | None = None) -> Indices:
+    """Choose ``size`` of the candidates ``of``; ``base (scenarios,)``, what each scenario has already.
+
+    Where the volume is asked for and cheap, some more are chosen and those that contribute least to the exact
+    hypervolume are dropped one by one: rays alone blur small differences between neighbours.
+    """
+    if not exact or base is not None:
+        return of[_peel(task.worth(of, reference), task.rank[of], size, base)]
+    more = of[_peel(task.worth(of, reference), task.rank[of], min(size + TRIM, len(of)))]
+    Z = np.minimum(task.Z[more], reference)
+    kept = np.arange(len(more))
+    while len(kept) > size:
+        lost = moocore.hv_contributions(Z[kept], ref=reference)
+        kept = np.delete(kept, len(kept) - 1 - np.argmin(lost[::-1]))  # of equals the one chosen last
+    return more[kept]
+
+
+def _farthest(Z: Array, chosen: Indices, size: int) -> Indices:
+    """Return ``chosen`` filled up to ``size``, each time with the candidate farthest from all chosen before it.
+
+    Dominated or not: a region of the front in which the search is behind would otherwise be lost for good.
+    """
+    filled = chosen.tolist()
+    distance = ((Z[:, None] - Z[chosen]) ** 2).sum(axis=2).min(axis=1, initial=np.inf)
+    distance[chosen] = -1.0
+    while len(filled) < size:
+        pick = int(np.argmax(distance))
+        filled.append(pick)
+        distance = np.minimum(distance, ((Z - Z[pick]) ** 2).sum(axis=1))
+        distance[pick] = -1.0
+    return np.array(filled, dtype=np.intp)
+
+
+def _excess(F: Array, limits: Array) -> Array:
+    """Return by how much each candidate exceeds the limits, in shares of them, summed ``(n,)``."""
+    over = np.where(np.isfinite(limits), np.maximum(F - limits, 0), 0)
+    return (over / np.where(np.isfinite(limits) & (limits != 0), np.abs(limits), 1)).sum(axis=1)
+
+
+def _within(task: _Task, excess: Array, size: int, bent: Array, reference: Array, exact: bool) -> Indices:
+    """Choose mostly inside the limits, for the scenarios that end there; the rest from all, for all scenarios.
+
+    While too few are inside, those that exceed the limits least take their places: they are the way there.
+    """
+    inside, outside = np.flatnonzero(excess == 0), np.flatnonzero(excess > 0)
+    quota = int(np.ceil(INSIDE * size))
+    chosen = _choose(task, inside, min(quota, len(inside)), bent, exact)
+    nearest = outside[np.argsort(excess[outside], kind="stable")][: quota - len(chosen)]
+    chosen = np.concatenate([chosen, nearest])
+    rest = np.setdiff1d(np.arange(len(excess)), chosen)
+    served = task.worth(chosen, reference).max(axis=1)
+    return np.concatenate([chosen, _choose(task, rest, size - len(chosen), reference, exact, served)])
 
 
 def tie(F: ArrayLike, noise: ArrayLike) -> Array:
@@ -87,27 +164,6 @@ def tie(F: ArrayLike, noise: ArrayLike) -> Array:
                 first = F[i, j]
             F[i, j] = first
     return F
-
-
-def _within(
-    F: Array, Z: Array, U: Array, limit: Array, directions: Array, reference: Array, power: float, size: int
-) -> Indices:
-    """Choose mostly inside the limits, for the scenarios that end there; the rest from all, for all scenarios.
-
-    While too few are inside, those that exceed the limits least take their places: they are the way there.
-    """
-    excess = np.maximum(Z - np.where(np.isfinite(limit), Z - np.maximum(F - limit, 0), np.inf), 0)
-    excess = np.where(np.isfinite(limit), np.maximum(F - limit, 0) / np.maximum(np.abs(limit), 1e-12), 0).sum(axis=1)
-    inside = np.flatnonzero(excess == 0)
-    quota = int(np.ceil(INSIDE * size))
-    chosen = inside[_peel(U[:, inside], ranks(F[inside]), min(quota, len(inside)))]
-    outside = np.flatnonzero(excess > 0)
-    nearest = outside[np.argsort(excess[outside], kind="stable")][: quota - len(chosen)]
-    chosen = np.concatenate([chosen, nearest])
-    rest = np.setdiff1d(np.arange(len(F)), chosen)
-    free = utilities(Z, directions, reference, power)
-    base = free[:, chosen].max(axis=1) if len(chosen) else None
-    return np.concatenate([chosen, rest[_peel(free[:, rest], ranks(F[rest]), size - len(chosen), base)]])
 
 
 def _peel(U: Array, rank: NDArray[np.int64], size: int, base: Array | None = None) -> Indices:
@@ -153,34 +209,9 @@ def greedy(U: Array, size: int, base: Array | None = None) -> Indices:
     return np.array(chosen, dtype=np.intp)
 
 
-class Gain:
-    """What candidates would add to the hypervolume of everything evaluated so far, or to the part of it that the
-    user's preferences and limits ask for."""
-
-    def __init__(
-        self, archive_F: Array, scenarios: int, preferences: ArrayLike | None = None, limits: ArrayLike | None = None
-    ):
-        self.scale = scale_of(archive_F)
-        self.power = archive_F.shape[1]
-        self.directions = rays(self.power, scenarios, preferences)
-        self.reference = np.full(self.power, 1 + MARGIN)
-        if limits is not None:
-            limit = self.scale.normalise(np.asarray(limits, dtype=float)[None, :])[0]
-            self.reference = np.minimum(self.reference, np.maximum(limit, 0))
-        self.best = self.worth(archive_F).max(axis=1)
-
-    def worth(self, F: Array) -> Array:
-        """Return ``(scenarios, n)``: what each candidate is worth in each scenario."""
-        return utilities(self.scale.normalise(F), self.directions, self.reference, self.power)
-
-    def best_of(self, F: Array, n: int) -> Indices:
-        """Return the indices of up to ``n`` candidates, each the one that adds most to those before it."""
-        return greedy(self.worth(F), n, self.best)
-
-
 def _contribution(U: Array) -> Array:
     """Return the share of the value of all columns together that is lost without each of them."""
-    _scenarios, members = U.shape
+    members = U.shape[1]
     if members == 1:
         return np.ones(1)
     order = np.argpartition(-U, 1, axis=1)[:, :2]

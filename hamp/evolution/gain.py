@@ -1,0 +1,28 @@
+"""What candidates would add to everything evaluated so far."""
+
+from numpy.typing import ArrayLike
+
+from hamp.evolution.scenarios import Array, rays, reference_point, scale_of, utilities
+from hamp.evolution.selection import Indices, greedy
+
+
+class Gain:
+    """What candidates would add to the hypervolume of everything evaluated so far, or to the part of it that the
+    user's preferences and limits ask for."""
+
+    def __init__(
+        self, archive_F: Array, scenarios: int, preferences: ArrayLike | None = None, limits: ArrayLike | None = None
+    ):
+        self.scale = scale_of(archive_F)
+        self.power = archive_F.shape[1]
+        self.directions = rays(self.power, scenarios, preferences)
+        self.reference = reference_point(self.scale, limits)
+        self.best = self.worth(archive_F).max(axis=1)
+
+    def worth(self, F: Array) -> Array:
+        """Return ``(scenarios, n)``: what each candidate is worth in each scenario."""
+        return utilities(self.scale.normalise(F), self.directions, self.reference, self.power)
+
+    def best_of(self, F: Array, n: int) -> Indices:
+        """Return the indices of up to ``n`` candidates, each the one that adds most to those before it."""
+        return greedy(self.worth(F), n, self.best)
