@@ -1,5 +1,6 @@
 """`hamp measure`, `hamp profile` and `hamp doctor`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,12 @@ from hamp.errors import UserError
 
 DeviceOption = Annotated[
     list[str] | None,
-    typer.Option("--device", "-d", metavar="KEY=VALUE", help="A setting of the device; may be repeated."),
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="KEY=VALUE|NAME",
+        help="A setting of the device, or a further device by name; may be repeated.",
+    ),
 ]
 
 
@@ -34,7 +40,7 @@ def measure(
     if files and len(files) < len(networks):
         raise UserError("measure either networks of a front or ONNX files, not both at once")
     if files:
-        settings = changed(Device(runtime="onnxruntime", batch_size=1), device)
+        settings = changed(Device(runtime="onnxruntime", batch_size=1), {}, device)
         prepared, reference = _files(files, settings), files[0]
     else:
         from hamp.hardware.devices import load
@@ -42,7 +48,7 @@ def measure(
         from hamp.results import Results
 
         run = Results(folder_of(results))
-        settings, reference = changed(run.settings.device, device), UNPRUNED
+        settings, reference = changed(run.settings.device, run.settings.devices, device), UNPRUNED
         found = [load_parts(run, name) for name in dict.fromkeys([UNPRUNED, *networks])]
         prepare = load(settings).prepare
         prepared = {item.candidate: prepare(item.network, item.shape, settings) for item in found}
@@ -51,7 +57,11 @@ def measure(
     for row in table.to_pylist():
         share = row["baseline_latency_ms"] / row["latency_ms"]
         half = row["latency_iqr_ms"] / 2
-        print(f"{row['candidate']:<{width}}  {row['latency_ms']:>8.4g} ± {half:.2g} ms  {share:.3g} times as fast")
+        told = f"{share:.3g} times as fast" + (
+            " (within the noise)" if abs(share - 1) * row["latency_ms"] <= 2 * half else ""
+        )
+        told = "what the others are compared with" if row["candidate"] == reference else told
+        print(f"{row['candidate']:<{width}}  {row['latency_ms']:>8.4g} ± {half:.2g} ms  {told}")
 
 
 def profile(
@@ -68,12 +78,13 @@ def profile(
     from hamp.hardware import profile as profiling
     from hamp.hardware.devices import available
     from hamp.hardware.predictor import baseline_of
+    from hamp.hardware.validation import told
     from hamp.seeding import seed_of
     from hamp.stages.space import space as space_of
     from hamp.tables import write
 
     settings = read_configuration(configuration)
-    target = changed(settings.device, device)
+    target = changed(settings.device, settings.devices, device)
     available(target)
     model, shape = described_network(settings)
     space = space_of(model, shape, settings.pruning)
@@ -86,13 +97,20 @@ def profile(
     )
     if validate:
         figures = profiling.validate(model, space, shape, target, settings.measure, None, seed, table, validate)
-        print(figures.to_pandas().to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        if not len(figures):
+            raise UserError(
+                "--validate: nothing to compare: a described device is not measured, and 3 networks are needed"
+            )
+        for row in figures.to_pylist():
+            print(f"{row['way']:<13}  {told(row)}")
 
 
 def doctor(
-    configuration: Annotated[Path | None, typer.Argument(help="A configuration, whose device is examined too.")] = None,
+    configuration: Annotated[
+        Path | None, typer.Argument(help="A configuration, whose devices are examined too.")
+    ] = None,
 ) -> None:
-    """Say what is here, what is missing, and how noisy this machine is.
+    """Say what is here, what is missing, and how noisy this machine is; exit status 1 where something is bad.
 
     Example: hamp doctor config/experiments/mine.yaml
     """
@@ -100,7 +118,7 @@ def doctor(
     from hamp.hardware.examination import doctor as examine
 
     settings = read_configuration(configuration) if configuration else None
-    found = examine(settings.device if settings else None)
+    found = examine({"": settings.device, **settings.devices} if settings else {})
     width = max(len(finding.subject) for finding in found)
     for finding in found:
         print(f"{finding.state:<8} {finding.subject:<{width}}  {finding.words}")
@@ -108,40 +126,52 @@ def doctor(
         raise typer.Exit(1)
 
 
-def changed(device: Device, changes: list[str] | None) -> Device:
-    """A device with some settings changed, each given as `key=value`.
+def changed(device: Device, further: Mapping[str, Device], changes: list[str] | None) -> Device:
+    """A device, or a further one where it is named, with some settings changed, each given as `key=value`.
 
     Raises:
-        UserError: a key or a value is not allowed.
+        UserError: a key, a value or a name is not allowed.
     """
     from hamp.configuration.validate import load
 
     values: dict[str, Any] = device.model_dump()
     for change in changes or []:
         key, separator, value = change.partition("=")
-        if not separator:
-            raise UserError(f"--device: '{change}' must be KEY=VALUE, as batch_size=1")
-        values[key] = value
+        if separator:
+            values[key] = value
+        elif change in further:
+            values = further[change].model_dump()
+        else:
+            named = f", or a further device ({', '.join(further)})" if further else ""
+            raise UserError(f"--device: '{change}' must be KEY=VALUE, as batch_size=1{named}")
     latency = "predicted" if values.get("runtime") == "roofline" else "measured"
     return load({"device": values, "measure": {"latency": latency}}).device
 
 
 def _files(files: list[str], settings: Device) -> dict[str, Any]:
-    """ONNX files as runs of one batch."""
+    """ONNX files as a device measures them, for batches of its size."""
+    from hamp.hardware.devices import available, load
+
+    if settings.runtime not in ("onnxruntime", "remote"):
+        raise UserError(f"--device: runtime '{settings.runtime}' runs no ONNX files; 'onnxruntime' and 'remote' do")
+    available(settings)
+    return {name: load(settings).prepare_file(_of_batch(name, settings.batch_size), settings) for name in files}
+
+
+def _of_batch(name: str, batch_size: int) -> bytes:
+    """An ONNX file with its batch size fixed."""
     import onnx
 
-    from hamp.hardware.devices import onnxruntime
-    from hamp.hardware.sessions import runner
-
-    if settings.runtime != "onnxruntime":
-        raise UserError(f"--device: runtime '{settings.runtime}' does not run ONNX files; 'onnxruntime' does")
-    onnxruntime.available(settings)
-    runs = {}
-    for name in files:
-        if not Path(name).is_file():
-            raise UserError(f"{name}: no such file")
+    try:
         model = onnx.load(name)
-        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = settings.batch_size
-        provider, half = onnxruntime.provider(settings), settings.data_type == "float16"
-        runs[name] = runner(model.SerializeToString(), provider, settings.threads, half)
-    return runs
+        (images,) = model.graph.input
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file") from None
+    except Exception as error:  # protobuf's own error, which onnx does not name
+        raise UserError(f"{name}: no ONNX file of one input ({str(error).splitlines()[0]})") from None
+    sizes = images.type.tensor_type.shape.dim
+    sizes[0].dim_value = batch_size
+    if not all(size.dim_value > 0 for size in sizes):
+        told = " x ".join(size.dim_param or str(size.dim_value) for size in sizes)
+        raise UserError(f"{name}: the size of its input is open ({told}); export it for one size of images")
+    return bytes(model.SerializeToString())

@@ -21,6 +21,15 @@ def available(settings: Device, rapl: Path = RAPL) -> None:
     meter(settings, rapl)
 
 
+def lack(settings: Device, rapl: Path = RAPL) -> str | None:
+    """Why the device does not tell its energy, in words."""
+    try:
+        meter(settings, rapl)
+    except UserError as error:
+        return str(error).partition(": ")[2].rpartition("; ")[0]
+    return None
+
+
 def meter(settings: Device, rapl: Path = RAPL) -> Callable[[], float]:
     """Function that gives the energy used so far, in joules, since an arbitrary zero.
 

@@ -3,8 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, NamedTuple
 
@@ -25,17 +24,15 @@ class Finding(NamedTuple):
     words: str
 
 
-def doctor(device: Device | None = None, seconds: float = 2.0) -> list[Finding]:
-    """Examine this machine, and the device where one is given.
+def doctor(devices: Mapping[str, Device] | None = None, seconds: float = 2.0) -> list[Finding]:
+    """Examine this machine, and the devices where some are given.
 
     Args:
-        device: of the configuration.
+        devices: of the configuration by name; that of block `device` is called ``.
         seconds: how long the noise of this machine is watched.
     """
     found = [*_system(), *_runtimes(), *_extras(), noise(seconds)]
-    if device is not None:
-        found.append(_device(device))
-    return found
+    return found + [_device(name, device) for name, device in (devices or {}).items()]
 
 
 def noise(seconds: float, run: timing.Run | None = None) -> Finding:
@@ -73,24 +70,32 @@ def _runtimes() -> Iterator[Finding]:
         finding = finding._replace(words=f"{finding.words}: {', '.join(onnxruntime.get_available_providers())}")
     yield finding
 
-    from hamp.hardware.devices.pytorch import require_cuda
+    from hamp.hardware.devices.pytorch import cuda_lack
 
-    yield _tried("CUDA", lambda: require_cuda("device.hardware"), "driver and GPU are here")
+    lack = cuda_lack()
+    words = f"{lack}; needed for `cuda` only" if lack else "driver and GPU are here"
+    yield Finding("missing" if lack else "good", "CUDA", words)
 
 
 def _extras() -> Iterator[Finding]:
     for name, hardware in (("energy of the processor", "cpu"), ("energy of the GPU", "cuda")):
-        device = Device(hardware="cuda" if hardware == "cuda" else "cpu")
-        yield _tried(name, partial(energy.available, device), "can be read")
+        lack = energy.lack(Device(hardware="cuda" if hardware == "cuda" else "cpu"))
+        words = f"{lack}; needed for objective `energy_mj` only"
+        yield Finding("missing", name, words) if lack else Finding("good", name, "can be read")
     for program, use in (("ssh", "for the runtime 'remote'"), ("sbatch", "to submit to SLURM")):
         path = shutil.which(program)
         yield Finding("good" if path else "missing", program, path or f"not found; needed {use} only")
 
 
-def _device(device: Device) -> Finding:
+def _device(name: str, device: Device) -> Finding:
     from hamp.hardware.devices import available
 
-    return _tried(f"device '{device.runtime}'", lambda: available(device), "can be used", "bad")
+    subject = f"device {name}".strip()
+    try:
+        available(device)
+    except UserError as error:
+        return Finding("bad", subject, f"{device.runtime}: {error}")
+    return Finding("good", subject, f"{device.runtime}: can be used")
 
 
 def _package(name: str, use: str) -> Finding:
@@ -98,16 +103,6 @@ def _package(name: str, use: str) -> Finding:
         return Finding("good", name, version(name))
     except PackageNotFoundError:
         return Finding("missing", name, f"not installed; {use}")
-
-
-def _tried(
-    subject: str, attempt: Callable[[], None], good: str, otherwise: Literal["missing", "bad"] = "missing"
-) -> Finding:
-    try:
-        attempt()
-    except UserError as error:
-        return Finding(otherwise, subject, str(error))
-    return Finding("good", subject, good)
 
 
 def _work() -> timing.Run:

@@ -1,5 +1,7 @@
 """How far a prediction of latency can be trusted: figures on whole networks that it was not fitted on."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 from scipy.stats import kendalltau, spearmanr
@@ -35,6 +37,15 @@ def validate(profile: pa.Table, space: Space, widths: np.ndarray, latency: pa.Ta
     }
     rows = [{"way": way, **figures(ratios, ours / baseline)} for way, ratios in ways.items()]
     return tables.build(tables.VALIDATION, {name: [row[name] for row in rows] for name in tables.VALIDATION.names})
+
+
+def told(found: Mapping[str, float]) -> str:
+    """Figures in a few words."""
+    return (
+        f"{found['networks']} networks, {found['within_10_percent']:.0%} within ±10%, "
+        f"RMSPE {found['rmspe']:.1%}, bias {found['bias']:+.1%}, "
+        f"Spearman {found['spearman']:.3f}, Kendall {found['kendall']:.3f}"
+    )
 
 
 def figures(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from hamp.hardware.validation import figures
+from hamp.hardware.validation import figures, told
 from hamp.report.style import COLOURS, FAINT, INK, MUTED, figure
 from hamp.tables import columns
 
@@ -46,7 +46,7 @@ def latency_figure(search: pa.Table, front: pa.Table) -> Figure:
         relative = np.clip(predicted / measured - 1, -0.5, 0.5)
         errors.hist(relative, bins=bins, weights=weights, color=colour, alpha=0.75, label=name)
         if len(table) > 1:
-            lines.append(_told(name, figures(predicted, measured)))
+            lines.append(f"{name}: {told(figures(predicted, measured))}")
     top = 1.05 * max(axes.get_xlim()[1], axes.get_ylim()[1])
     diagonal = np.array([0.0, top])
     axes.fill_between(diagonal, diagonal * (1 - WITHIN), diagonal * (1 + WITHIN), color=COLOURS[2], alpha=0.12, lw=0)
@@ -60,14 +60,6 @@ def latency_figure(search: pa.Table, front: pa.Table) -> Figure:
     if lines:
         made.supxlabel("\n".join(lines), x=0.01, ha="left", color=INK, fontsize=9)
     return made
-
-
-def _told(name: str, found: Mapping[str, float]) -> str:
-    return (
-        f"{name}: {found['networks']} networks, {found['within_10_percent']:.0%} within ±10%, "
-        f"RMSPE {found['rmspe']:.1%}, bias {found['bias']:+.1%}, "
-        f"Spearman {found['spearman']:.3f}, Kendall {found['kendall']:.3f}"
-    )
 
 
 @dataclass(frozen=True)

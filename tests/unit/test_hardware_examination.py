@@ -7,13 +7,17 @@ from hamp.hardware import doctor, examination, timing
 
 
 def test_it_tells_what_is_here_and_what_is_missing():
-    found = {finding.subject: finding for finding in doctor(Device(runtime="roofline", description="none"), 0.05)}
+    devices = {"": Device(), "board": Device(runtime="roofline", description="none")}
+    found = {finding.subject: finding for finding in doctor(devices, 0.05)}
     assert found["torch"].state == "good"
     assert "CPUExecutionProvider" in found["onnxruntime"].words
-    assert found["device 'roofline'"].state == "bad"
-    assert "'none'" in found["device 'roofline'"].words
+    assert found["device"].words == "pytorch: can be used"
+    assert found["device board"].state == "bad"
+    assert "'none'" in found["device board"].words
     assert {"processor", "load", "noise", "CUDA", "ssh"} <= set(found)
     assert all("\n" not in finding.words for finding in found.values())
+    asked = [finding.words for finding in found.values() if finding.state == "missing"]
+    assert all("needed" in words and "choose" not in words and "remove it" not in words for words in asked)
 
 
 def test_steady_work_is_called_steady():

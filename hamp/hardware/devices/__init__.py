@@ -8,6 +8,7 @@ Such a module offers
   (channels, height, width) of one image; for a device in this process a callable that runs one inference
   and returns when it is done.
 - `prepare_layer(layer, settings)`: the same from a `hamp.hardware.layers.Layer`.
+- `prepare_file(content, settings)`: the same from an ONNX file, where the runtime takes such.
 - `play(prepared, **plan)`: times prepared networks by turns, as `hamp.hardware.timing.play` does.
 
 `roofline` measures nothing and offers the first two only.

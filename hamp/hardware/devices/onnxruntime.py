@@ -63,17 +63,18 @@ def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -
     """One inference of `model` on a batch of random images of `shape` (channels, height, width)."""
     from hamp.hardware import onnx_files
 
-    return _session(onnx_files.network(model, shape, settings.batch_size), settings)
+    return prepare_file(onnx_files.network(model, shape, settings.batch_size), settings)
 
 
 def prepare_layer(layer: Layer, settings: Device) -> timing.Run:
     """One pass of a single layer."""
     from hamp.hardware import onnx_files
 
-    return _session(onnx_files.layer(layer, settings.batch_size), settings)
+    return prepare_file(onnx_files.layer(layer, settings.batch_size), settings)
 
 
-def _session(content: bytes, settings: Device) -> timing.Run:
+def prepare_file(content: bytes, settings: Device) -> timing.Run:
+    """One inference of an ONNX file whose input has a fixed size."""
     from hamp.hardware.sessions import runner
 
     return runner(content, provider(settings), settings.threads, settings.data_type == "float16")

@@ -34,13 +34,20 @@ def available(settings: Device) -> None:
 
 def require_cuda(key: str) -> None:
     """Raise `UserError`, naming `key`, where the CUDA driver or a GPU is absent."""
+    if lack := cuda_lack():
+        raise UserError(f"{key} is 'cuda', but {lack}; choose 'cpu'")
+
+
+def cuda_lack() -> str | None:
+    """What is missing here for CUDA, in words."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        raise UserError(f"{key} is 'cuda', but there is no CUDA driver (libcuda.so.1) here; choose 'cpu'") from None
+        return "there is no CUDA driver (libcuda.so.1) here"
     count = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        raise UserError(f"{key} is 'cuda', but the CUDA driver finds no GPU here (see nvidia-smi); choose 'cpu'")
+        return "the CUDA driver finds no GPU here (see nvidia-smi)"
+    return None
 
 
 def fingerprint(settings: Device) -> dict[str, str]:

@@ -68,14 +68,19 @@ def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -
     """The network as an ONNX file for batches of images of `shape` (channels, height, width)."""
     from hamp.hardware import onnx_files
 
-    return Sent(onnx_files.network(model, shape, settings.batch_size), settings)
+    return prepare_file(onnx_files.network(model, shape, settings.batch_size), settings)
 
 
 def prepare_layer(layer: Layer, settings: Device) -> Sent:
     """A single layer as an ONNX file."""
     from hamp.hardware import onnx_files
 
-    return Sent(onnx_files.layer(layer, settings.batch_size), settings)
+    return prepare_file(onnx_files.layer(layer, settings.batch_size), settings)
+
+
+def prepare_file(content: bytes, settings: Device) -> Sent:
+    """An ONNX file whose input has a fixed size."""
+    return Sent(content, settings)
 
 
 def play(prepared: Mapping[str, Sent], **plan: Any) -> dict[str, Any]:
