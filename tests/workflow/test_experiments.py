@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT, Run, merged
 from PIL import Image
 from safetensors.torch import save_file
+from small_runs import ROOT, Run, merged
 
 from hamp.configuration.blocks import Network
 from hamp.models.build import build
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 EXPERIMENTS = sorted((ROOT / "config/experiments").glob("*.yaml"))
 CLASSES = [f"class{number}" for number in range(10)]
-SMALL = {
+HERE = {
     "hardware": "cpu",
     "threads": 1,
     "pretrain": {"epochs": 1, "batch_size": 16},
@@ -48,7 +48,7 @@ def folder(tmp_path_factory) -> Path:
 
 def here(file: Path, images: Path, weights: Path) -> dict:
     """The experiment's settings with this machine in place of its own, and the generated images."""
-    settings = merged(yaml.safe_load(file.read_text()), SMALL)
+    settings = merged(yaml.safe_load(file.read_text()), HERE)
     settings["data"]["root"] = str(images)
     if settings["data"]["source"] == "cifar10":
         settings["data"]["source"] = "image_folder"

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL, Run, merged
 from own_task import images
+from small_runs import SMALL, Run, merged
 
 from hamp.check import check
 from hamp.configuration.validate import load
