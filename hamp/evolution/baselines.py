@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hamp.evolution.domain import Domain, Widths, allowed_widths, first_new, keys
+from hamp.evolution.domain import Domain, Widths, allowed_widths, canonical, first_new, keys
 from hamp.evolution.gain import Gain
 from hamp.evolution.initial import spread, uniform_sweep
 from hamp.evolution.local_search import Objectives
@@ -159,4 +159,4 @@ def _cuts(x: Widths, domain: Domain) -> tuple[Widths, NDArray[np.int64]]:
         trial[:, group] = narrower
         trials.append(trial)
         owner.append(np.full(len(narrower), group))
-    return np.concatenate(trials), np.concatenate(owner)
+    return canonical(np.concatenate(trials), domain), np.concatenate(owner)

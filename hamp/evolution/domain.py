@@ -1,6 +1,7 @@
 """The decision space as the search sees it: per group, which widths are allowed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -24,21 +25,32 @@ class SpaceLike(Protocol):
     def multiple(self) -> NDArray[np.int32]:
         """What widths are multiples of."""
 
+    @property
+    def branches(self) -> NDArray[np.int32]:
+        """Number of the branch that goes when the width is 0; -1: none."""
+
+    @property
+    def stages(self) -> NDArray[np.int32]:
+        """Equal for groups at one resolution."""
+
 
 @dataclass(frozen=True)
 class Domain:
     """The allowed widths of each group: ``channels``; every multiple of ``multiple`` from ``minimum`` up to
-    ``channels``; 0 where ``branch``.
+    ``channels``; 0 in all groups of a branch or in none.
 
-    channels, minimum, multiple: int32 ``(groups,)``. branch: bool ``(groups,)``. stages: int32 ``(groups,)``, equal
-    for groups at one resolution. efficient: per group the ascending widths that no wider width beats on the device,
-    or None. encoding: how the surrogate sees a width, as the logarithm of the kept fraction or as the fraction.
+    channels, minimum, multiple: int32 ``(groups,)``. branches: int32 ``(groups,)``, equal for the groups that go
+    together, -1 where the width can't be 0. stages: int32 ``(groups,)``, equal for groups at one resolution.
+    efficient: per group the ascending widths that no wider width beats on the device, or None. encoding: how the
+    surrogate sees a width, as the logarithm of the kept fraction or as the fraction.
+
+    Every vector that a function of this package returns is in the domain, and each network has one vector there.
     """
 
     channels: Widths
     minimum: Widths
     multiple: Widths
-    branch: NDArray[np.bool_]
+    branches: NDArray[np.int32]
     stages: NDArray[np.int32]
     efficient: tuple[Widths, ...] | None = None
     encoding: Literal["log", "linear"] = "log"
@@ -60,8 +72,26 @@ class Domain:
 
     @property
     def size(self) -> float:
-        """Number of different width vectors."""
-        return float(np.prod(self.top.astype(float) + 1 + self.branch))
+        """Number of different networks."""
+        levels = self.top.astype(float) + 1
+        return float(np.prod(levels[~self.branch]) * np.prod([1 + np.prod(levels[groups]) for groups in self.members]))
+
+    @cached_property
+    def branch(self) -> NDArray[np.bool_]:
+        """Whether a group can have width 0, ``(groups,)``."""
+        return self.branches >= 0
+
+    @cached_property
+    def leads(self) -> NDArray[np.bool_]:
+        """Whether a group is the first of its branch: it alone decides where the branch's fate is drawn."""
+        leads = np.zeros(self.groups, dtype=bool)
+        leads[np.unique(self.branches, return_index=True)[1]] = True
+        return leads & self.branch
+
+    @cached_property
+    def members(self) -> tuple[NDArray[np.intp], ...]:
+        """The groups of each branch."""
+        return tuple(np.flatnonzero(self.branches == branch) for branch in np.unique(self.branches[self.branch]))
 
 
 def make_domain(
@@ -69,7 +99,7 @@ def make_domain(
     minimum: ArrayLike = 1,
     multiple: ArrayLike = 1,
     *,
-    branch: ArrayLike = False,
+    branches: ArrayLike = -1,
     stages: ArrayLike | None = None,
     efficient: list[Widths] | None = None,
     encoding: Literal["log", "linear"] = "log",
@@ -87,7 +117,7 @@ def make_domain(
         channels=channels,
         minimum=np.clip(each(minimum, np.int32), 1, channels),
         multiple=np.maximum(each(multiple, np.int32), 1),
-        branch=each(branch, np.bool_),
+        branches=each(branches, np.int32),
         stages=np.unique(channels, return_inverse=True)[1].astype(np.int32)
         if stages is None
         else np.asarray(stages, dtype=np.int32),
@@ -96,17 +126,17 @@ def make_domain(
     if efficient is None:
         return domain
     allowed = [np.intersect1d(widths, allowed_widths(domain, g)) for g, widths in enumerate(efficient)]
-    return Domain(**{**domain.__dict__, "efficient": tuple(w.astype(np.int32) for w in allowed)})
+    return replace(domain, efficient=tuple(w.astype(np.int32) for w in allowed))
 
 
 def domain_of(space: SpaceLike, efficient: list[Widths] | None = None) -> Domain:
-    """Build the domain of a space; its ``branch`` and ``stages`` are used where it has them."""
+    """Build the domain of a space."""
     return make_domain(
         space.channels,
         space.minimum,
         space.multiple,
-        branch=getattr(space, "branch", False),
-        stages=getattr(space, "stages", None),
+        branches=space.branches,
+        stages=space.stages,
         efficient=efficient,
     )
 
@@ -118,11 +148,37 @@ def allowed_widths(domain: Domain, group: int) -> Widths:
     return np.concatenate([[0], widths]).astype(np.int32) if domain.branch[group] else widths.astype(np.int32)
 
 
-def from_levels(levels: ArrayLike, domain: Domain) -> Widths:
-    """Return the widths ``(n, groups)`` at the given levels; level -1 is width 0 in a branch, else the lowest."""
+def canonical(X: ArrayLike, domain: Domain) -> Widths:
+    """Return the widths ``(n, groups)`` with 0 in all groups of a branch of which one is 0: the same network."""
+    X = np.array(X, dtype=np.int32)
+    for groups in domain.members:
+        X[(X[:, groups] == 0).any(axis=1)[:, None] & np.isin(np.arange(domain.groups), groups)] = 0
+    return X
+
+
+def together(X: Widths, before: Widths, domain: Domain) -> Widths:
+    """Return ``X (n, groups)``, of which single groups were changed from ``before``, as networks.
+
+    A branch that's there goes with the first of its groups; one that's gone comes back with the first of them, the
+    others at the fraction of their channels that it has.
+    """
+    X = np.array(X, dtype=np.int32)
+    for groups in domain.members:
+        kept = (X[:, groups] / domain.channels[groups]).max(axis=1)
+        back = np.flatnonzero((before[:, groups] == 0).all(axis=1) & (kept > 0))
+        whole = repair(np.maximum(kept[back, None] * domain.channels, domain.lowest), domain)
+        X[back] = np.where((X[back] == 0) & np.isin(np.arange(domain.groups), groups), whole, X[back])
+    return canonical(X, domain)
+
+
+def from_levels(levels: ArrayLike, domain: Domain, before: Widths | None = None) -> Widths:
+    """Return the widths ``(n, groups)`` at the given levels; level -1 is width 0 in a branch, else the lowest.
+
+    before: the networks of which single levels were changed (:func:`together`).
+    """
     levels = np.clip(np.asarray(levels), np.where(domain.branch, -1, 0), domain.top)
     widths = np.minimum(domain.lowest + levels * domain.multiple, domain.channels)
-    return np.where(levels < 0, 0, widths).astype(np.int32)
+    return _whole(np.where(levels < 0, 0, widths), domain, before)
 
 
 def to_levels(X: ArrayLike, domain: Domain) -> Widths:
@@ -132,13 +188,20 @@ def to_levels(X: ArrayLike, domain: Domain) -> Widths:
     return np.where(domain.branch & (X == 0), -1, np.clip(levels, 0, domain.top)).astype(np.int32)
 
 
-def repair(X: ArrayLike, domain: Domain) -> Widths:
-    """Return the nearest allowed widths ``(n, groups)`` of real or integer ones; the wider one of two as near."""
+def repair(X: ArrayLike, domain: Domain, before: Widths | None = None) -> Widths:
+    """Return the nearest allowed widths ``(n, groups)`` of real or integer ones; the wider one of two as near.
+
+    before: the networks of which single widths were changed (:func:`together`).
+    """
     X = np.asarray(X, dtype=float)
     below = np.floor((X - domain.lowest) / domain.multiple)
     lower, upper = from_levels(np.maximum(below, 0), domain), from_levels(np.maximum(below + 1, 0), domain)
     nearest = np.where(X - lower < upper - X, lower, upper)
-    return np.where(domain.branch & (domain.lowest / 2 > X), 0, nearest).astype(np.int32)
+    return _whole(np.where(domain.branch & (domain.lowest / 2 > X), 0, nearest), domain, before)
+
+
+def _whole(X: NDArray, domain: Domain, before: Widths | None) -> Widths:
+    return canonical(X, domain) if before is None else together(X, before, domain)
 
 
 def unpruned(domain: Domain) -> Widths:

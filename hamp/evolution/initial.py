@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hamp.evolution.domain import Domain, Widths, first_new, keys, repair, unpruned
+from hamp.evolution.domain import Domain, Widths, canonical, first_new, keys, repair, unpruned
 
 Kind = Literal["uniform", "sensitivity", "latin"]
 Rng = np.random.Generator
@@ -75,10 +75,10 @@ def spread(unit: NDArray[np.float64], domain: Domain) -> Widths:
     if domain.encoding == "linear":
         return repair(domain.lowest + unit * (domain.channels - domain.lowest), domain)
     # A branch gets one stratum more than it has levels in the logarithm, so that dropping it isn't rare.
-    dropped = np.where(domain.branch, 1 / (domain.top + 2), 0)
+    dropped = np.where(domain.leads, 1 / (domain.top + 2), 0)
     inner = np.clip((unit - dropped) / (1 - dropped), 0, 1)
     X = repair(domain.lowest * (domain.channels / domain.lowest) ** inner, domain)
-    return np.where(domain.branch & (unit < dropped), 0, X).astype(np.int32)
+    return canonical(np.where(unit < dropped, 0, X), domain)
 
 
 def _fractions(domain: Domain, n: int) -> NDArray[np.float64]:

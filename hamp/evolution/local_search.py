@@ -100,7 +100,7 @@ def neighbours(x: Widths, domain: Domain, n: int, rng: Rng) -> Widths:
     """Return ``n`` neighbours ``(n, groups)`` of one width vector.
 
     A move changes one group by 1, 2, 4, … levels up to a quarter of them, or to an efficient width nearby; or it
-    narrows one group and widens another one. A branch can be dropped or put back.
+    narrows one group and widens another one. A branch is dropped below its lowest width, and put back from there.
     """
     levels = np.repeat(to_levels(x[None, :], domain), n, axis=0)
     rows = np.arange(n)
@@ -111,11 +111,13 @@ def neighbours(x: Widths, domain: Domain, n: int, rng: Rng) -> Widths:
     levels[rows, first] += (sign * step).astype(np.int32)
     swap = (rng.random(n) < 0.3) & (second != first)
     levels[rows[swap], second[swap]] -= (sign * _step(domain, second, rng))[swap].astype(np.int32)
-    moved = from_levels(levels, domain)
     if domain.efficient is not None:
-        for row in np.flatnonzero(rng.random(n) < 0.3):
-            moved[row, first[row]] = _efficient(x[first[row]], domain.efficient[first[row]], rng)
-    return moved
+        aims = np.repeat(x[None, :], n, axis=0)
+        chosen = np.flatnonzero(rng.random(n) < 0.3)
+        for row in chosen:
+            aims[row, first[row]] = _efficient(x[first[row]], domain.efficient[first[row]], rng)
+        levels[chosen, first[chosen]] = to_levels(aims, domain)[chosen, first[chosen]]
+    return from_levels(levels, domain, before=x[None, :])
 
 
 def _step(domain: Domain, group: NDArray, rng: Rng) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from hamp.analysis.dominance import non_dominated
 
 Array = NDArray[np.float64]
 MARGIN = 0.2  # how far the reference point lies behind the nadir, as a share of the front's extent
+NEAREST = 0.05  # how near to the ideal a limit can bring it: nearer, nothing known is worth anything, and gain no guide
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def reference_point(scale: Scale, limits: ArrayLike | None = None, margin: float
         return reference
     limits = np.asarray(limits, dtype=float)
     limited = np.isfinite(limits)
-    nearer = np.clip(scale.normalise(np.where(limited, limits, scale.nadir)), 1e-6, reference)
+    nearer = np.clip(scale.normalise(np.where(limited, limits, scale.nadir)), NEAREST, reference)
     return np.where(limited, nearer, reference)
 
 

@@ -50,7 +50,7 @@ def vary(
         children.append(batch[new])
         origins.extend(names[i] for i in new)
     if len(origins) < n:  # mating is exhausted: try the parents' neighbourhood and then the whole space, evenly
-        levels = rng.integers(np.where(domain.branch, -1, 0), domain.top + 1, size=(50 * n, domain.groups))
+        levels = rng.integers(np.where(domain.leads, -1, 0), domain.top + 1, size=(50 * n, domain.groups))
         batch = from_levels(levels, domain)
         new = first_new(batch, seen)[: n - len(origins)]
         children.append(batch[new])
@@ -83,13 +83,21 @@ def crossover(a: Widths, b: Widths, domain: Domain, rng: Rng, eta: float = 15.0)
 
     Each gene takes one of the two children's values by a fair coin, so that genes are exchanged between
     parents also where blending leaves an integer as it was (Deb and Agrawal, 1995; without the swap children of
-    integer parents are mostly copies of the nearer parent).
+    integer parents are mostly copies of the nearer parent). Where one parent lacks a branch, the child has all of it
+    from either parent.
     """
+    a, b = a.copy(), b.copy()
+    for groups in domain.members:
+        differ = (a[:, groups[0]] == 0) != (b[:, groups[0]] == 0)
+        first = rng.random(len(a)) < 0.5
+        for giver, taker, rows in ((a, b, differ & first), (b, a, differ & ~first)):
+            taker[np.ix_(rows, groups)] = giver[np.ix_(rows, groups)]
     u = rng.random(a.shape)
     spread = np.where(u <= 0.5, 2 * u, 1 / (2 * (1 - u))) ** (1 / (eta + 1))
     blend = np.where(rng.random(a.shape) < 0.5, spread, 1.0)
     side = np.where(rng.random(a.shape) < 0.5, 1.0, -1.0)
-    return repair(0.5 * (a + b + side * blend * (a.astype(float) - b)), domain)
+    child = 0.5 * (a + b + side * blend * (a.astype(float) - b))
+    return repair(np.where(a > 0, np.maximum(child, domain.lowest), 0), domain)
 
 
 def mutate(X: Widths, domain: Domain, rng: Rng, eta: float = 20.0, rate: float | None = None) -> Widths:
@@ -106,7 +114,7 @@ def mutate(X: Widths, domain: Domain, rng: Rng, eta: float = 20.0, rate: float |
     step = np.where(step == 0, np.where(u < 0.5, -1, 1), step)
     step = np.where((levels + step < low) | (levels + step > domain.top), -step, step).astype(np.int64)
     chosen = rng.random(X.shape) < rate
-    return from_levels(levels + np.where(chosen, step, 0), domain)
+    return from_levels(levels + np.where(chosen, step, 0), domain, before=X)
 
 
 def scale_network(x: Widths, domain: Domain, rng: Rng) -> Widths:
@@ -128,14 +136,14 @@ def transfer(x: Widths, domain: Domain, rng: Rng) -> Widths:
     moved = x.astype(float)
     moved[giver] -= share * domain.channels[giver]
     moved[taker] += share * domain.channels[taker]
-    return repair(moved[None, :], domain)[0]
+    return repair(moved[None, :], domain, before=x[None, :])[0]
 
 
 def toggle_branch(x: Widths, domain: Domain, rng: Rng) -> Widths:
     """Drop a branch that's there, or put one back that was dropped."""
-    group = rng.choice(np.flatnonzero(domain.branch))
+    groups = domain.members[rng.integers(len(domain.members))]
     changed = x.copy()
-    changed[group] = rng.choice([domain.lowest[group], domain.channels[group]]) if x[group] == 0 else 0
+    changed[groups] = (domain.lowest, domain.channels)[rng.integers(2)][groups] if x[groups[0]] == 0 else 0
     return changed
 
 
