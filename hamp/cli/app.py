@@ -13,7 +13,7 @@ app = typer.Typer(
 COMMANDS = (
     *(choosing.front, choosing.pick, networks.export, networks.inspect),
     *(devices.measure, devices.profile, devices.doctor, runs.init, runs.check, runs.watch),
-    *(clusters.submit, clusters.status, clusters.resume),
+    *(clusters.submit, clusters.status, clusters.resume, clusters.plan),
 )
 for command in COMMANDS:
     app.command()(command)

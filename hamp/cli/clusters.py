@@ -100,6 +100,48 @@ def resume(
     _started(controller.start(run, shlex.split(sbatch) if job else None), folder)
 
 
+def plan(
+    configuration: Annotated[Path, typer.Argument(help="A configuration (.yaml).")],
+    nodes: Annotated[int, typer.Option(min=1, help="Jobs that run at once: nodes, or GPUs where a job takes one.")],
+    recorded: Annotated[
+        Path | None, typer.Option("--from", help="Results of a run like it. None: results/<name> itself.")
+    ] = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="None: as the configuration has it.")] = None,
+) -> None:
+    """Predict time, jobs and GPU hours of a run on a cluster, tell what limits it, and recommend a number of shards.
+
+    It stands on what a run recorded of itself: run the configuration with `search: {generations: 1}` first.
+
+    Example: hamp plan config/experiments/mine.yaml --nodes 8
+    """
+    from hamp.cli.configurations import read_configuration
+    from hamp.cluster import plan as planning
+    from hamp.cluster.freezing import frozen_folder
+
+    settings = read_configuration(configuration)
+    folder = folder_of(recorded or Path("results") / settings.name).absolute()
+    costs, times = planning.costs(folder), planning.Overheads()
+    if frozen_folder(folder.parent.parent, folder.name).is_dir():
+        times = planning.overheads(folder, times)
+    made = planning.plan(settings, costs, times, nodes, shards)
+    best = planning.recommended(settings, costs, times, nodes)
+    better = planning.plan(settings, costs, times, nodes, best)
+    parts = sorted(made.parts.items(), key=lambda part: -part[1])
+    print(f"a generation: {made.generation:.0f} s: " + ", ".join(f"{name} {part:.0f} s" for name, part in parts))
+    print(f"the search: {_time(made.search)}; with what comes before and after it: {_time(made.total)}")
+    print(f"{made.jobs} jobs, {made.job_hours:.1f} hours of jobs, {made.gpu_hours:.1f} GPU hours")
+    print(f"limited by: {made.limit}")
+    print(f"shards: {made.shards}; recommended for {nodes} nodes: {best}, a generation in {better.generation:.0f} s")
+    if costs.finetune is None:
+        print(f"left out, since {folder} does not record it: fine-tuning and what follows")
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def _started(run, results: Path) -> None:
     where = f"job {run.job}" if run.job else f"process {run.process}"
     print(f"controller: {where}, jobs named {run.prefix}_*\nlog: {run.log}\nhow far it is: hamp status {results}")

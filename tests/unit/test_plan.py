@@ -1,0 +1,121 @@
+"""The cost model of a run on a cluster: known answers, and what must hold of any plan."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hamp.cluster.plan import Costs, Line, Overheads, costs, line, looked, plan, recommended, wave
+from hamp.configuration.blocks import Config
+from hamp.errors import UserError
+
+# Looks every second, so that whole seconds are seen at once.
+NONE = Overheads(start=0, end=0, step=0, look=1, growth=0)
+TIMES = Overheads(start=6, end=1, step=1, look=1, growth=10)
+seconds = st.floats(0.1, 300)
+
+
+def configured(**changes):
+    return Config.model_validate({"search": {"population": 20, "offspring": 16, "generations": 8}} | changes)
+
+
+@pytest.mark.parametrize(
+    ("ends", "seen"),
+    [
+        ([0.5], [1]),
+        ([13], [33]),  # looks at 1, 12, 33, 64 s
+        ([5, 13], [12, 13]),  # after one that found something, the next comes soon
+        ([5, 14], [12, 24]),
+        ([40, 40], [64, 64]),
+    ],
+)
+def test_jobs_are_seen_when_the_executor_looks(ends, seen):
+    assert looked(ends, TIMES) == seen
+
+
+def test_the_executor_never_waits_longer_than_three_minutes():
+    (seen,) = looked([100_000], TIMES)
+    assert 100_000 <= seen <= 100_180
+
+
+@settings(deadline=None)
+@given(st.lists(seconds, min_size=1, max_size=20), st.integers(1, 8))
+def test_a_wave_is_as_long_as_its_longest_job_and_no_longer_than_all_in_turn(works, slots):
+    ended, seen = wave(works, slots, TIMES)
+    each = [TIMES.start + work + TIMES.end for work in works]
+    assert max(each) - 1e-6 <= ended <= sum(each) + 1e-6
+    assert ended <= seen
+    assert wave(works, 1, TIMES)[0] == pytest.approx(sum(each))
+    assert wave(works, len(works), TIMES)[0] == pytest.approx(max(each))
+
+
+@settings(deadline=None)
+@given(st.floats(0, 100), st.floats(0, 10), st.lists(st.integers(1, 50), min_size=2, max_size=9, unique=True))
+def test_the_parts_of_a_job_are_found_from_jobs_of_unlike_size(fixed, each, numbers):
+    found = line([(number, fixed + each * number) for number in numbers], start=1.0)
+    assert found.fixed == pytest.approx(fixed, abs=1e-6)
+    assert found.each == pytest.approx(each, abs=1e-6)
+
+
+def test_where_all_jobs_had_one_size_the_time_to_start_tells_the_parts():
+    assert line([(4, 11.0), (4, 13.0)], start=4.0) == Line(4.0, 2.0)
+    assert line([(4, 3.0)], start=4.0) == Line(3.0, 0.0)
+
+
+def test_without_overheads_a_search_is_the_sum_of_its_longest_parts():
+    recorded = Costs({"vary": 1, "surrogate": 2, "local_search": 3, "select": 4}, Line(10, 5), Line(1, 1))
+    made = plan(configured(shards=4), recorded, NONE, nodes=5)
+    assert made.generation == pytest.approx(10 + 10 + 5 * 4)
+    assert made.search == pytest.approx(4 + (10 + 5 * 5) + 8 * 40)
+    assert made.jobs == 9 * (4 + 1)
+    assert made.limit == "the slowest shard"
+    assert made.gpu_hours == 0
+    slow = Costs(recorded.light, Line(1, 1), Line(10, 5))
+    assert plan(configured(shards=4), slow, NONE, nodes=5).limit == "measuring"
+
+
+def test_gpu_hours_are_those_of_jobs_on_gpus():
+    recorded = Costs({}, Line(0, 36.0))
+    made = plan(configured(hardware="cuda", shards=4, measure={"latency": "predicted"}), recorded, NONE, nodes=4)
+    assert made.gpu_hours == pytest.approx((20 + 8 * 16) * 36 / 3600)
+
+
+@settings(deadline=None)
+@given(fixed=seconds, each=seconds, nodes=st.integers(1, 12), shards=st.integers(1, 20))
+def test_recommended_shards_are_hardly_beaten(fixed, each, nodes, shards):
+    recorded = Costs({"select": 2.0}, Line(fixed, each), Line(fixed, each / 10))
+    best = recommended(configured(), recorded, TIMES, nodes)
+    assert 1 <= best <= 16
+    chosen = plan(configured(), recorded, TIMES, nodes, best)
+    assert chosen.generation <= 1.05 * plan(configured(), recorded, TIMES, nodes, shards).generation + 1e-6
+    assert sum(chosen.parts.values()) == pytest.approx(chosen.generation)
+
+
+def test_costs_are_read_from_what_a_run_recorded(tmp_path):
+    def record(name, seconds):
+        file = tmp_path / "benchmarks" / f"{name}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"s\th:m:s\n{seconds}\t-\n")
+
+    def table(name, rows):
+        file = tmp_path / f"{name}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"candidate": ["c"] * rows}), file)
+
+    with pytest.raises(UserError, match="no generation was evaluated yet"):
+        costs(tmp_path)
+    for generation, rows in enumerate((5, 3)):
+        folder = f"hamp/seed0/gen{generation}"
+        record(f"{folder}/evaluate-0-of-1", 10 + 2 * rows)
+        table(f"{folder}/errors-0-of-1", rows)
+        record(f"{folder}/measure", 1 + rows)
+        table(f"{folder}/measured", rows)
+        record(f"{folder}/select", 3 + generation)
+    record("pretrain", 100)
+    found = costs(tmp_path)
+    assert (found.evaluate.fixed, found.evaluate.each) == (pytest.approx(10), pytest.approx(2))
+    assert (found.measure.fixed, found.measure.each) == (pytest.approx(1), pytest.approx(1))
+    assert found.light == {"select": 3.5}
+    assert found.once == {"pretrain": 100}
+    assert found.finetune is None
