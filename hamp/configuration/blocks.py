@@ -6,10 +6,10 @@ it (`hamp.configuration.document`). The defaults are the embedded run: handwritt
 A block is what one stage (or a few) needs, so that a stage depends on its own settings and on nothing else.
 """
 
+import difflib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticKnownError
 
 from hamp.evolution.methods import METHODS
 
@@ -39,8 +39,9 @@ def _objective(name: str) -> str:
     known = get_args(Quantity)
     if name in known or (further and device and quantity in DEVICE_QUANTITIES):
         return name
-    allowed = ", ".join(f"'{item}'" for item in (*known, *(f"{item}@NAME" for item in DEVICE_QUANTITIES)))
-    raise PydanticKnownError("literal_error", {"expected": allowed})
+    allowed = [*known, *(f"{item}@NAME" for item in DEVICE_QUANTITIES)]
+    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.0)[0]
+    raise ValueError(f"input should be {', '.join(map(repr, allowed))}; nearest is '{near}'")
 
 
 Objective = Annotated[

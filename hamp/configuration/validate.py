@@ -179,7 +179,8 @@ def _line(path: tuple[str | int, ...], entry: Any) -> str:
         allowed = list(_block(path[:-1]).model_fields)
         near = difflib.get_close_matches(str(path[-1]), allowed, n=1, cutoff=0.0)
         return f"{key}: unknown key; nearest is '{near[0]}'; allowed: {', '.join(allowed)}"
-    message = entry["msg"][0].lower() + entry["msg"][1:]
+    own = entry.get("ctx", {}).get("error")  # of a validator of ours
+    message = str(own) if own else entry["msg"][0].lower() + entry["msg"][1:]
     return f"{key}: {entry['input']!r} is not allowed; {message}{_nearest(entry)}"
 
 

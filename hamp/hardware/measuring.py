@@ -34,7 +34,7 @@ def measure(
 ) -> pa.Table:
     """Latency of prepared networks (`devices.load(device).prepare`), one row each, by `tables.LATENCY`.
 
-    Each duration is divided by that of the unpruned network right beside it; `latency_ms` is the median of
+    Each duration is divided by that of the unpruned network around it; `latency_ms` is the median of
     these ratios times the median of the unpruned network: `latency_ms / baseline_latency_ms` sees no drift.
     The device's fingerprint is in the table's metadata. Outliers, a busy machine and a budget that left fewer
     rounds than wanted are told on stderr, in one line.

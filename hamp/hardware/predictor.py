@@ -2,9 +2,8 @@
 
 Features are the latencies of a network's layers, interpolated in their tables; the elements that its layers
 without weights move; and a constant. The whole networks that were timed say how much each feature weighs:
-first one common factor and a constant (layers in a network run a little slower or faster than alone), then a
-factor of each layer's own, as far as leave-one-out errors speak for it (ridge regression). So every measured
-candidate sharpens it.
+one common factor, with a constant (layers in a network run a little slower or faster than alone), or a factor of each
+layer's own (ridge regression), as far as cross-validation speaks for it. So every measured candidate sharpens it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +20,10 @@ from hamp.pruning.space import Space
 
 DEVICE = b"device"
 STEP = b"step"
-# Strength of the pull of the layers' factors to the common one; infinity: no factors of their own.
-RIDGE = (1e-3, 1e-2, 1e-1, 1.0, 10.0, np.inf)
+# From the plain sum, by one common factor (None), over a common factor and a constant (infinity), to a factor of each
+# layer's own, by the strength of its pull to the common one (ridge regression).
+WAYS = (None, np.inf, 10.0, 1.0, 1e-1, 1e-2, 1e-3)
+FOLDS = 10
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 
@@ -109,31 +110,40 @@ def observations(profile: pa.Table, measured: Sequence[pa.Table] = ()) -> tuple[
 def fit(features: np.ndarray, latency: np.ndarray) -> np.ndarray:
     """Factors (f,) of the features (n, f), the last of which is the constant; relative errors count.
 
-    First `latency = scale * sum + constant`, neither negative; then each layer's factor moves from the scale
-    by ridge regression, whose strength has the least leave-one-out error (Allen's PRESS).
+    The way of WAYS whose cross-validated error is least; among ways that cannot be told apart (a standard error of the
+    paired difference) the plainest, so that correcting never does worse than the plain sum but by chance.
     """
     rows = features / latency[:, None]
+    fold = np.arange(len(rows)) % min(len(rows), FOLDS)
+    errors = []
+    for way in WAYS:
+        left_out = np.empty(len(rows))
+        for number in range(fold.max() + 1):
+            held = fold == number
+            left_out[held] = 1.0 - rows[held] @ _factors(rows[~held], way)
+        errors.append(left_out**2)
+    best = int(np.argmin([error.mean() for error in errors]))
+    for number, error in enumerate(errors):
+        difference = error - errors[best]
+        if difference.mean() <= difference.std() / np.sqrt(len(rows)):
+            return _factors(rows, WAYS[number])
+    raise AssertionError("the best way is as good as itself")
+
+
+def _factors(rows: np.ndarray, way: float | None) -> np.ndarray:
+    """Factors (f,) that bring `rows` (n, f), features over latency, nearest to 1."""
     total = rows[:, :-1].sum(axis=1)
-    scale, constant = _two(total, rows[:, -1])
-    common = np.full(features.shape[1], scale)
-    common[-1] = constant
-    residual = 1.0 - rows @ common
-    shares = rows * np.where(common > 0, common, scale)
-    best, moves = np.inf, np.zeros(features.shape[1])
+    common = np.zeros(rows.shape[1])
+    if way is None:
+        common[:-1] = total.sum() / (total @ total)
+        return common
+    common[:-1], common[-1] = _two(total, rows[:, -1])
+    if np.isinf(way):
+        return common
+    shares = rows * np.where(common > 0, common, common[0])
     gram = shares @ shares.T
-    for strength in RIDGE:
-        hat = np.zeros_like(gram)
-        if np.isfinite(strength):
-            hat = np.linalg.solve(gram + strength * np.eye(len(gram)), gram).T
-        left_out = (residual - hat @ residual) / (1.0 - np.diag(hat))
-        error = float(np.mean(left_out**2))
-        if error < best:
-            best = error
-            moves = (
-                shares.T @ np.linalg.solve(gram + strength * np.eye(len(gram)), residual) if hat.any() else moves * 0
-            )
-    moves = np.maximum(moves, -0.9)
-    return common + moves * np.where(common > 0, common, scale)
+    moves = shares.T @ np.linalg.solve(gram + way * np.eye(len(gram)), 1.0 - rows @ common)
+    return common + np.maximum(moves, -0.9) * np.where(common > 0, common, common[0])
 
 
 def efficient_widths(profile: pa.Table, space: Space, measured: Sequence[pa.Table] = ()) -> list[np.ndarray]:

@@ -1,9 +1,9 @@
 """Timing of several networks by turns. Standard library only: this file is also what a remote device runs.
 
-Three disturbances are met. Slow drift (clock, heat, neighbours): each duration is compared with one of a
-reference network right beside it. Interruption (another process had the processor meanwhile): the system counts
-these, and an interrupted run is thrown away and run again. Cold caches (another network ran before): a short
-network runs once untimed before it is timed, as it would in a loop.
+Three disturbances are met. Slow drift (clock, heat, neighbours): each duration is compared with those of a
+reference network around it, of which the median counts, so that their own scatter does not. Interruption (another
+process had the processor meanwhile): the system counts these, and an interrupted run is thrown away and run again.
+Cold caches (another network ran before): a short network runs once untimed before it is timed, as it would in a loop.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ TRIES = 8
 # A network that takes less than this many seconds runs once untimed before a sample: filling the caches of a core
 # (some MB) takes a tenth of a millisecond or more.
 SHORT = 0.02
+# A duration is compared with the median of so many runs of the reference before it, and as many after it. On a
+# machine with eight times more processes than cores this halved the scatter between two sessions, against one before
+# and one after.
+NEAR = 6
 
 
 def once(run: Run) -> tuple[float, bool]:
@@ -97,9 +101,10 @@ def play(
         sample: a network is repeated until one sample lasts about this many seconds.
 
     Returns:
-        `times` and `references`: durations in seconds by name and round (for the reference itself: all its
-        durations, in both); `rounds` played and `wanted`; `warmups`: warm-up runs by name; `interrupted`:
-        share of samples that another process interrupted; `disturbed`: of those that could not be had without.
+        `times` and `references`: durations in seconds by name and round, its own and the reference's around it
+        (for the reference itself: all its durations, in both); `rounds` played and `wanted`; `warmups`: warm-up
+        runs by name; `interrupted`: share of samples that another process interrupted; `disturbed`: of those that
+        could not be had without.
     """
     others = [name for name in runs if name != reference]
     start = time.perf_counter()
@@ -108,7 +113,7 @@ def play(
     typical = {name: max(min(durations), 1e-7) for name, durations in warm.items()}
     order = random.Random(seed)
     times: dict[str, list[float]] = {name: [] for name in runs}
-    references: dict[str, list[float]] = {name: [] for name in runs}
+    position: dict[str, list[int]] = {name: [] for name in others}
     attempts: list[int] = []
 
     def timed(name: str) -> float:
@@ -123,18 +128,17 @@ def play(
     while played < rounds and (played < 3 or time.perf_counter() - start + longest < budget):
         begun = time.perf_counter()
         order.shuffle(others)
-        before = timed(reference)
+        timed(reference)
         for first in range(0, len(others), every):
-            block = others[first : first + every]
-            for name in block:
+            for name in others[first : first + every]:
+                position[name].append(len(times[reference]))
                 timed(name)
-            after = timed(reference)
-            for name in block:
-                references[name].append((before + after) / 2)
-            before = after
+            timed(reference)
         played += 1
         longest = max(longest, time.perf_counter() - begun)
-    references[reference] = times[reference]
+    found = times[reference]
+    references = {name: [around(found, place) for place in places] for name, places in position.items()}
+    references[reference] = found
     return {
         "times": times,
         "references": references,
@@ -144,6 +148,11 @@ def play(
         "interrupted": sum(attempt > 0 for attempt in attempts) / len(attempts),
         "disturbed": sum(attempt == TRIES for attempt in attempts) / len(attempts),
     }
+
+
+def around(durations: list[float], place: int) -> float:
+    """Median of the durations near a place between two of them."""
+    return statistics.median(durations[max(0, place - NEAR) : place + NEAR])
 
 
 def noise(run: Run, seconds: float) -> tuple[float, float, float]:

@@ -57,7 +57,8 @@ def imported(folder):
 @pytest.mark.parametrize(("folder", "extras"), [("hamp", ()), ("workflow/scripts", ()), ("tests", ("slurm", "dev"))])
 def test_whatever_is_imported_is_required(folder, extras):
     distributions = packages_distributions()
-    own = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"hamp", "tests"}
+    files = list((ROOT / "tests").rglob("*.py"))
+    own = {path.stem for path in files} | {path.parent.name for path in files} | {"hamp", "tests"}
     modules = set(imported(folder)) - sys.stdlib_module_names - own
     needed = {
         re.sub(r"[-_.]+", "-", name).lower() for module in modules for name in distributions.get(module, [module])

@@ -1,6 +1,5 @@
 """Timing by turns, with networks that tell their own durations."""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,16 +64,20 @@ def test_the_reference_is_shared_by_every_few():
     assert len(played["references"]["0"]) == 15
 
 
-def test_a_budget_leaves_fewer_rounds_but_never_fewer_than_three():
-    def sleeper():
-        time.sleep(0.01)
+def test_a_budget_leaves_fewer_rounds_but_never_fewer_than_three(monkeypatch):
+    now = 0.0
 
-    networks = {"unpruned": sleeper, "a": sleeper}
+    def network():
+        nonlocal now
+        now += 0.01
+
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now))
+    networks = {"unpruned": network, "a": network}
     assert timing.play(networks, **{**PLAN, "seconds": 0.01})["rounds"] == 3
-    start = time.perf_counter()
-    played = timing.play(networks, **{**PLAN, "rounds": 1000, "seconds": 0.3})
-    assert 3 < played["rounds"] < 1000
-    assert time.perf_counter() - start < 1.5
+    begun = now
+    played = timing.play(networks, **{**PLAN, "rounds": 1000, "seconds": 1.0})
+    assert 10 < played["rounds"] < 1000
+    assert now - begun < 2.1
 
 
 def test_warm_up_ends_when_runs_no_longer_get_faster():

@@ -106,7 +106,7 @@ def test_an_efficient_width_is_one_on_either_device():
     [
         ({"objectives": ["error", "latency_ms@bord"]}, "objectives", "no 'bord'; there board"),
         ({"objectives": ["error", "latency_ms"]}, "devices", "'board' is in no objective"),
-        ({"objectives": ["error", "memory_bytes@board"]}, "objectives.1", "is not allowed"),
+        ({"objectives": ["error", "memory_bytes@board"]}, "objectives.1", "nearest is 'memory_bytes'"),
         ({"devices": {"a b": BOARD}}, "devices", "must be letters"),
         ({"devices": {"board": {"runtme": "roofline"}}}, "devices.board.runtme", "nearest is 'runtime'"),
         ({"devices": {"board": {"runtime": "roofline"}}}, "devices.board.description", "missing"),
