@@ -63,6 +63,10 @@ if CONFIG.device.runtime == "remote" or CONFIG.measure.latency == "predicted":
         measure,
 
 
+onstart:
+    look_at_slurm()
+
+
 rule all:
     default_target: True
     input:

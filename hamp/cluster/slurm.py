@@ -1,11 +1,13 @@
 """What SLURM tells: its configuration, and the jobs of a run."""
 
 import getpass
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from hamp.errors import UserError
 
@@ -80,6 +82,12 @@ def check_status_command(chosen: str | None, settings: Mapping[str, str]) -> Non
         raise UserError("slurm-status-command: 'sacct', but this cluster keeps no accounts; say 'squeue'")
     if chosen == "squeue" and good == "sacct" and (age := _seconds(settings)) < MEMORY_NEEDED:
         raise UserError(f"slurm-status-command: 'squeue', but MinJobAge is only {age} s here; say 'sacct'")
+
+
+def stand_in(settings: Mapping[str, str], folder: Path) -> None:
+    """Where there are no accounts, let `folder`, which has a stand-in for sacct, come first on PATH."""
+    if "slurmdbd" not in settings.get("AccountingStorageType", ""):
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def _seconds(settings: Mapping[str, str]) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hamp.callables import file_of
 from hamp.check import check_once
+from hamp.cluster import slurm
 from hamp.configuration.validate import load
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
@@ -284,3 +285,19 @@ def device_gpu(devices):
         device for device in devices if device.runtime not in ("remote", "roofline")
     ]
     return int(any(device.hardware == "cuda" for device in here))
+
+
+def look_at_slurm():
+    """Before the first job: end a run that would wait for ever, since SLURM can't tell what became of its jobs."""
+    if workflow.exec_mode != ExecMode.DEFAULT or not hasattr(
+        workflow.executor_settings, "status_command"
+    ):
+        return
+    try:
+        settings = slurm.configuration()
+        slurm.check_status_command(workflow.executor_settings.status_command, settings)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    folder = Path(workflow.basedir) / "workflow" / "profiles" / "slurm"
+    slurm.stand_in(settings, folder / "without-accounts")
