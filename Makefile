@@ -1,4 +1,4 @@
-# Targets for users: run, report, test. For developers: lint, format, documents, lock, bench, clean.
+# Targets for users: run, report, test. For developers: drill-slurm, lint, format, documents, lock, bench, clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ PROFILE ?= workflow/profiles/local
 NAME = $(shell sed -n 's/^name: *//p' $(CONFIG))
 SNAKEMAKE = $(BIN)/snakemake --configfile $(CONFIG) --workflow-profile $(PROFILE)
 
-.PHONY: run report test browser cluster unit lint format documents lock bench clean
+.PHONY: run report test browser cluster drill-slurm unit lint format documents lock bench clean
 
 run: $(READY)  ## the embedded default (or CONFIG=…) to the end, and its report
 	$(SNAKEMAKE)
@@ -33,6 +33,9 @@ cluster:
 	@command -v slurmctld >/dev/null && command -v mariadbd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		$(SLURM_PACKAGES) >/dev/null; } || true
+
+drill-slurm: $(READY) cluster  ## what clusters do to a run, on a real one of its own: half an hour
+	$(BIN)/pytest -v -s tests/slurm/drills.py
 
 unit: $(READY)  ## the tests that take less than a minute together
 	$(BIN)/pytest -m "not slow and not workflow"

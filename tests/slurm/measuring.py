@@ -39,6 +39,7 @@ UNLIKE = {
 
 def modelled(settings: dict, folder: Path) -> Run:
     """A run whose model, space and profile are there, and whose search is to come."""
+    folder.mkdir()
     run = Run(folder, merged(settings, {"search": {"generations": 0}}))
     run.snakemake("search")
     return Run(folder, settings)

@@ -16,7 +16,8 @@ SETTINGS = merged(SMALL, {"shards": 3, "search": {"generations": 1}})
 
 
 def local_search(folder: Path) -> Run:
-    """The search on this machine, that of a cluster has to equal."""
+    """The search on this machine, which that of a cluster has to equal."""
+    folder.mkdir(exist_ok=True)
     run = Run(folder, SETTINGS)
     run.snakemake("search")
     return run
