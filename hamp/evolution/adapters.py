@@ -14,7 +14,7 @@ from pymoo.core.survival import Survival
 from pymoo.util.display.multi import MultiObjectiveOutput
 
 from hamp.evolution import surrogate
-from hamp.evolution.domain import Domain, Widths, make_domain
+from hamp.evolution.domain import Domain, Widths, first_new, make_domain
 from hamp.evolution.generation import Archive, Settings, improved, survivors, varied
 from hamp.evolution.initial import latin_hypercube
 from hamp.evolution.methods import METHODS
@@ -72,7 +72,8 @@ class HAMP(Algorithm):
         self.evaluated = Population.empty()
 
     def _initialize_infill(self) -> Population:
-        return Population.new(X=self.grid.decode(latin_hypercube(self.grid.domain, self.pop_size, self.random_state)))
+        X = latin_hypercube(self.grid.domain, self.pop_size, self.random_state)
+        return Population.new(X=self.grid.decode(X[first_new(X, set())]))
 
     def _initialize_advance(self, infills: Population | None = None, **_: Any) -> None:
         self.known = Archive(

@@ -16,7 +16,7 @@ class Gain:
         self.scale = scale_of(archive_F)
         self.power = archive_F.shape[1]
         self.directions = rays(self.power, scenarios, preferences)
-        self.reference = reference_point(self.scale, limits)
+        self.reference = reference_point(self.scale, len(archive_F), limits)
         self.best = self.worth(archive_F).max(axis=1)
 
     def worth(self, F: Array) -> Array:

@@ -13,6 +13,7 @@ the hypervolume (Shang, Ishibuchi and Ni, *R2-based hypervolume contribution app
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from hamp.analysis.dominance import non_dominated
 
 Array = NDArray[np.float64]
-MARGIN = 0.2  # how far the reference point lies behind the nadir, as a share of the front's extent
+MARGIN = 0.2  # how far the reference point lies behind the nadir at least, as a share of the front's extent
 NEAREST = 0.05  # how near to the ideal a limit can bring it: nearer, nothing known is worth anything, and gain no guide
 
 
@@ -47,9 +48,17 @@ def scale_of(F: ArrayLike) -> Scale:
     return Scale(ideal=F.min(axis=0), nadir=F[non_dominated(F)].max(axis=0))
 
 
-def reference_point(scale: Scale, limits: ArrayLike | None = None, margin: float = MARGIN) -> Array:
-    """Return the normalised reference point: a margin behind the nadir, or at the user's limit where that's nearer."""
-    reference = np.full(len(scale.ideal), 1 + margin)
+def reference_point(scale: Scale, size: int, limits: ArrayLike | None = None) -> Array:
+    """Return the normalised reference point ``(objectives,)`` for a portfolio of ``size`` members.
+
+    It lies behind the nadir by as much as the members of an even portfolio lie apart (Ishibuchi et al., *How to
+    specify a reference point in hypervolume calculation for fair performance comparison*, Evolutionary Computation
+    2018): nearer, the ends of the front would count too little. A limit that's nearer than that takes its place.
+    """
+    objectives, parts = len(scale.ideal), 1
+    while comb(parts + objectives, objectives - 1) <= size:
+        parts += 1
+    reference = np.full(objectives, 1 + max(MARGIN, 1 / parts))
     if limits is None:
         return reference
     limits = np.asarray(limits, dtype=float)

@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hamp.analysis.dominance import ranks
-from hamp.evolution.scenarios import MARGIN, Array, Scale, rays, reference_point, scale_of, utilities
+from hamp.evolution.scenarios import Array, Scale, rays, reference_point, scale_of, utilities
 
 Indices = NDArray[np.intp]
 Value = Literal["tchebycheff", "hypervolume"]
-WIDE_MARGIN = 0.5  # of the reference point then
-SPREAD = 0.5  # share of the places left open by the front that goes to distance
-FAR = 1.5  # normalised value beyond which distances don't count
 TRIM = 40  # candidates chosen beyond the size and dropped again by their exact contribution
+EXACT = 500  # candidates up to which that's done, with at most three objectives
+SPREAD = 0.5  # share of the places left open by the front that goes to distance, besides those no scenario fills
+FAR = 4.0  # normalised value beyond which distances don't count
 INSIDE = 0.8  # share of a portfolio that is kept inside the user's limits, where there are that many candidates
 
 
 @dataclass(frozen=True)
 class Portfolio:
-    """``indices``: the members in the order of their choice; ``contribution``: what the portfolio would lose without
-    each of them, as a share of its value."""
+    """``indices``: the members; ``contribution``: what the portfolio would lose without each of them, as a share of
+    its value."""
 
     indices: Indices
     contribution: Array
@@ -51,76 +51,75 @@ def portfolio(
     none. noise: per objective, the difference that measuring can't tell from zero. scale: what is 0 and 1 in each
     objective, of everything evaluated so far (default: of ``F``). value: ``tchebycheff`` sums how far the portfolio
     reaches along each scenario, ``hypervolume`` the reach to the power of the number of objectives, which is the
-    dominated volume. scenarios: how many (default: by size and number of objectives).
+    dominated volume. scenarios: how many (default: by ``n``).
+
+    Of two candidates of which one dominates the other, the dominated one never has a place that the other lacks. The
+    order of the rows of ``F`` doesn't matter, except between equal ones.
     """
-    F = np.asarray(F, dtype=float)
-    n, objectives = F.shape
+    raw = np.asarray(F, dtype=float)
+    n, objectives = raw.shape
     size = min(size, n)
     if size == 0:
         return Portfolio(np.zeros(0, dtype=np.intp), np.zeros(0))
-    scale = scale or scale_of(F)
-    if noise is not None:
-        F = tie(F, noise)
-    rank = ranks(F)
-    count = scenarios or int(np.clip(1_600_000 / n, 300, 1000))
-    task = _Task(
-        scale.normalise(F), rank, rays(objectives, count, preferences), objectives if value == "hypervolume" else 1
-    )
-    exact = value == "hypervolume" and objectives <= 3 and n <= 500 and preferences is None
-    front = np.count_nonzero(rank == 0)
-    places = size - max(int(SPREAD * (size - front)), 0) if size < n else size
-    reference = reference_point(scale, margin=WIDE_MARGIN if front < places else MARGIN)
+    scale = scale or scale_of(raw)
+    tied = raw if noise is None else tie(raw, noise)
+    # Everything below settles ties by the first of the candidates: by rank, then by value.
+    order = np.lexsort((*raw.T[::-1], *tied.T[::-1], ranks(tied)))
+    tied = tied[order]
+    directions = rays(objectives, scenarios or int(np.clip(1_600_000 / n, 300, 1000)), preferences)
+    exact = value == "hypervolume" and preferences is None and objectives <= 3 and n <= EXACT
+    task = _Task(scale.normalise(tied), directions, objectives if value == "hypervolume" else 1, exact)
+    reference = reference_point(scale, size)
     if limits is None:
-        chosen = _choose(task, np.arange(n), places, reference, exact)
+        open_places = max(size - np.count_nonzero(ranks(tied) == 0), 0)
+        chosen = _choose(task, np.arange(n), size - int(SPREAD * open_places), reference)
     else:
-        bent = np.minimum(reference, reference_point(scale, limits))
-        chosen = _within(task, _excess(F, np.asarray(limits, dtype=float)), places, bent, reference, exact)
-    chosen = _farthest(np.minimum(task.Z, FAR), chosen, size)
-    if front < size:
-        reference = reference_point(scale, margin=WIDE_MARGIN)
-    return Portfolio(chosen, _contribution(task.worth(chosen, reference)))
+        excess = _excess(tied, np.asarray(limits, dtype=float))
+        chosen = _within(task, excess, size, reference_point(scale, size, limits), reference)
+    chosen = _farthest(tied, np.minimum(task.Z, FAR), chosen, size)
+    return Portfolio(order[chosen], _contribution(task.worth(chosen, reference)))
 
 
 @dataclass(frozen=True)
 class _Task:
-    """Normalised candidates ``Z (n, objectives)`` with their ranks, the scenarios' rays, the power of the reach."""
+    """Normalised candidates ``Z (n, objectives)``, better ones first; the scenarios' rays; the power of the reach;
+    whether the exact hypervolume decides in the end."""
 
     Z: Array
-    rank: NDArray[np.int64]
     directions: Array
     power: int
+    exact: bool
 
     def worth(self, of: Indices, reference: Array) -> Array:
         return utilities(self.Z[of], self.directions, reference, self.power)
 
 
-def _choose(task: _Task, of: Indices, size: int, reference: Array, exact: bool, base: Array | None = None) -> Indices:
-    """Choose ``size`` of the candidates ``of``; ``base (scenarios,)``, what each scenario has already.
+def _choose(task: _Task, of: Indices, size: int, reference: Array) -> Indices:
+    """Choose ``size`` of the candidates ``of``.
 
     Where the volume is asked for and cheap, some more are chosen and those that contribute least to the exact
     hypervolume are dropped one by one: rays alone blur small differences between neighbours.
     """
-    if not exact or base is not None:
-        return of[_peel(task.worth(of, reference), task.rank[of], size, base)]
-    more = of[_peel(task.worth(of, reference), task.rank[of], min(size + TRIM, len(of)))]
-    Z = np.minimum(task.Z[more], reference)
-    kept = np.arange(len(more))
+    extra = TRIM if task.exact else 0
+    kept = of[_peel(task.worth(of, reference), min(size + extra, len(of)))]
+    Z = np.minimum(task.Z[kept], reference)
     while len(kept) > size:
-        lost = moocore.hv_contributions(Z[kept], ref=reference)
-        kept = np.delete(kept, len(kept) - 1 - np.argmin(lost[::-1]))  # of equals the one chosen last
-    return more[kept]
+        lost = moocore.hv_contributions(Z, ref=reference)
+        least = np.flatnonzero(lost <= max(lost.min(), 1e-12))[-1]  # of equals the one chosen last
+        kept, Z = np.delete(kept, least), np.delete(Z, least, axis=0)
+    return kept
 
 
-def _farthest(Z: Array, chosen: Indices, size: int) -> Indices:
-    """Return ``chosen`` filled up to ``size``, each time with the candidate farthest from all chosen before it.
-
-    Dominated or not: a region of the front in which the search is behind would otherwise be lost for good.
+def _farthest(F: Array, Z: Array, chosen: Indices, size: int) -> Indices:
+    """Return ``chosen`` filled up to ``size``, each time with the candidate farthest from all chosen before it, or the
+    best one that dominates that: a region in which the search is behind would otherwise be lost for good.
     """
     filled = chosen.tolist()
     distance = ((Z[:, None] - Z[chosen]) ** 2).sum(axis=2).min(axis=1, initial=np.inf)
     distance[chosen] = -1.0
     while len(filled) < size:
-        pick = int(np.argmax(distance))
+        far = int(np.argmax(distance))
+        pick = int(np.flatnonzero((F[far] >= F).all(axis=1) & (distance >= 0))[0])
         filled.append(pick)
         distance = np.minimum(distance, ((Z - Z[pick]) ** 2).sum(axis=1))
         distance[pick] = -1.0
@@ -133,19 +132,19 @@ def _excess(F: Array, limits: Array) -> Array:
     return (over / np.where(np.isfinite(limits) & (limits != 0), np.abs(limits), 1)).sum(axis=1)
 
 
-def _within(task: _Task, excess: Array, size: int, bent: Array, reference: Array, exact: bool) -> Indices:
+def _within(task: _Task, excess: Array, size: int, bent: Array, reference: Array) -> Indices:
     """Choose mostly inside the limits, for the scenarios that end there; the rest from all, for all scenarios.
 
     While too few are inside, those that exceed the limits least take their places: they are the way there.
     """
-    inside, outside = np.flatnonzero(excess == 0), np.flatnonzero(excess > 0)
     quota = int(np.ceil(INSIDE * size))
-    chosen = _choose(task, inside, min(quota, len(inside)), bent, exact)
-    nearest = outside[np.argsort(excess[outside], kind="stable")][: quota - len(chosen)]
-    chosen = np.concatenate([chosen, nearest])
+    chosen = _choose(task, np.flatnonzero(excess == 0), quota, bent)
+    nearest = np.argsort(excess, kind="stable")
+    chosen = np.concatenate([chosen, nearest[~np.isin(nearest, chosen)][: quota - len(chosen)]])
     rest = np.setdiff1d(np.arange(len(excess)), chosen)
     served = task.worth(chosen, reference).max(axis=1)
-    return np.concatenate([chosen, _choose(task, rest, size - len(chosen), reference, exact, served)])
+    more = _peel(task.worth(rest, reference), size - len(chosen), served)
+    return np.concatenate([chosen, rest[more]])
 
 
 def tie(F: ArrayLike, noise: ArrayLike) -> Array:
@@ -166,20 +165,18 @@ def tie(F: ArrayLike, noise: ArrayLike) -> Array:
     return F
 
 
-def _peel(U: Array, rank: NDArray[np.int64], size: int, base: Array | None = None) -> Indices:
+def _peel(U: Array, size: int, base: Array | None = None) -> Indices:
     """Choose ``size`` columns of ``U (scenarios, n)``: greedily until no gain is left, then again on the remainder.
 
-    What no scenario wants at all comes last, by rank.
+    base: the value ``(scenarios,)`` that each scenario has before. Fewer where no scenario wants more.
     """
     remaining = np.arange(U.shape[1])
     chosen: list[int] = []
     while len(chosen) < size:
         layer = greedy(U[:, remaining], size - len(chosen), base)
-        base = None
-        if len(layer) == 0:
-            rest = remaining[np.argsort(rank[remaining], kind="stable")]
-            chosen.extend(rest[: size - len(chosen)].tolist())
+        if len(layer) == 0 and base is None:
             break
+        base = None
         chosen.extend(remaining[layer].tolist())
         remaining = np.delete(remaining, layer)
     return np.array(chosen, dtype=np.intp)
