@@ -1,0 +1,157 @@
+"""docs/results.md, docs/front.png and the figures quoted in README.md, from the small tables kept in docs/data.
+
+    python docs/results.py                    write them again
+    python docs/results.py keep RESULTS...    first copy the small tables of finished runs (results/<name>) there
+"""
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hamp.hardware import fingerprint
+from hamp.report.build import MAKERS
+from hamp.report.style import styled
+from hamp.results import Results
+from hamp.tables import MEASURED, read
+
+DOCS = Path(__file__).parent
+DATA = DOCS / "data"
+KEPT = ("settings.yaml", "pareto/*.parquet", "front/remeasured.parquet", "compare/*.parquet", "profile/validation.parquet")
+SPEEDS = (1.2, 1.5, 2.0, 2.5, 3.0)
+COMPARED = {"netadapt": "NetAdapt", "uniform": "uniform L1"}
+"""Suffixes of the names of runs with one other method, and what to call it."""
+
+
+def keep(folder: Path) -> None:
+    """Copy a finished run's small tables to docs/data, with their places in the run's folder."""
+    results = Results(folder)
+    archives = [
+        results.generation(search, results.settings.search.last(search[0])) / "archive.parquet"
+        for search in results.searches
+    ]
+    target = DATA / folder.name
+    shutil.rmtree(target, ignore_errors=True)
+    for file in (*archives, *(found for pattern in KEPT for found in folder.glob(pattern))):
+        place = target / file.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+    seconds(folder).to_csv(target / "seconds.csv")
+
+
+def seconds(folder: Path) -> pd.DataFrame:
+    """Jobs and seconds of every stage of a run, as Snakemake recorded them."""
+    rows = [
+        {"stage": file.stem.split("-")[0], "seconds": pd.read_csv(file, sep="\t")["s"].sum()}
+        for file in (folder / "benchmarks").rglob("*.tsv")
+    ]
+    return pd.DataFrame(rows).groupby("stage")["seconds"].agg(jobs="count", seconds="sum").round(1)
+
+
+def front_of(results: Results) -> pd.DataFrame:
+    """The front with what it gains: errors in percent, ratios to the unpruned network."""
+    front = results.front.to_pandas()
+    unpruned = results.unpruned
+    return pd.DataFrame(
+        {
+            "network": front["candidate"],
+            "test error (%)": 100 * front["error_test"],
+            "change (points)": 100 * (front["error_test"] - front["reference_error_test"]),
+            "latency (ms)": front["latency_ms"],
+            "times faster": front["baseline_latency_ms"] / front["latency_ms"],
+            "predicted": front["baseline_latency_ms"] / front["latency_predicted_ms"],
+            "memory (MB)": front["memory_bytes"] / 1e6,
+            "times smaller": unpruned["memory_bytes"] / front["memory_bytes"],
+            "times fewer MACs": unpruned["macs"] / front["macs"],
+        }
+    )
+
+
+FORMATS = {
+    "test error (%)": "{:.2f}",
+    "change (points)": "{:+.2f}",
+    "latency (ms)": "{:.3f}",
+    "times faster": "{:.2f}",
+    "predicted": "{:.2f}",
+    "memory (MB)": "{:.2f}",
+    "times smaller": "{:.2f}",
+    "times fewer MACs": "{:.2f}",
+}
+
+
+def markdown(rows: pd.DataFrame) -> str:
+    """A Markdown table."""
+    text = rows.copy().astype(object)
+    for column in rows:
+        text[column] = [FORMATS.get(str(column), "{}").format(value) for value in rows[column]]
+    lines = [" | ".join(map(str, text.columns)), " | ".join(["---"] * text.shape[1])]
+    lines += [" | ".join(map(str, row)) for row in text.itertuples(index=False)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def experiment(results: Results) -> Iterable[str]:
+    """What one run found, how it was measured, and what it cost."""
+    settings, front = results.settings, results.front.to_pandas()
+    evaluations = sum(len(archive) for archive in results.archives.values())
+    facts = fingerprint.of(read(results.folder / "front" / "remeasured.parquet", MEASURED))
+    reference, given = front["reference_error_test"][0], front["baseline_error_test"][0]
+    yield f"`{settings.network.name}` on `{settings.data.source}`, {evaluations} true evaluations of the search."
+    yield f"Unpruned: test error {100 * given:.2f}% as given, {100 * reference:.2f}% when fine-tuned as the others are."
+    yield "Device: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value) + "."
+    yield markdown(front_of(results))
+    spent = pd.read_csv(results.folder / "seconds.csv")
+    told = ", ".join(f"{row.stage} {row.seconds:.0f} ({row.jobs})" for row in spent.itertuples())
+    yield f"Seconds of the stages (jobs), {spent['seconds'].sum():.0f} together: {told}."
+
+
+def at_speed(front: pd.DataFrame, speed: float) -> float:
+    """Lowest test error among the networks that are at least so many times faster; NaN where there is none."""
+    return front.loc[front["times faster"] >= speed, "test error (%)"].min()
+
+
+def comparison(name: str, fronts: dict[str, pd.DataFrame]) -> Iterable[str]:
+    """Test error of several methods at common measured speed-ups."""
+    yield f"Lowest test error (%) among the networks of `{name}` that are at least so many times faster, as measured:"
+    rows = pd.DataFrame(
+        [{"at least": f"{speed}x", **{key: at_speed(front, speed) for key, front in fronts.items()}} for speed in SPEEDS]
+    )
+    yield markdown(rows.map(lambda value: "–" if value != value else f"{value:.2f}" if isinstance(value, float) else value))
+
+
+def page(runs: dict[str, Results]) -> str:
+    """The whole of docs/results.md."""
+    parts: list[str] = [
+        "# Results",
+        "Written by `make results` from the tables in `docs/data`; they are copied there from finished runs by"
+        " `python docs/results.py keep results/NAME`. A latency is the median over rounds in which the networks and the"
+        " unpruned one are timed by turns; *times faster* is the ratio to the unpruned network in the same session.",
+    ]
+    main = [name for name in runs if not any(name.endswith(f"-{suffix}") for suffix in COMPARED)]
+    for name in main:
+        settings = f"config/experiments/{name}.yaml" if name != "digits" else "config/config.yaml"
+        parts += [f"## {name}", f"`make run CONFIG={settings}`", *experiment(runs[name])]
+        others = {title: f"{name}-{suffix}" for suffix, title in COMPARED.items() if f"{name}-{suffix}" in runs}
+        if others:
+            fronts = {"hamp": front_of(runs[name])}
+            fronts |= {title: front_of(runs[other]) for title, other in others.items()}
+            parts += comparison(name, fronts)
+    return "\n\n".join(parts) + "\n"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Keep runs, if any are named, and write the documents."""
+    if arguments:
+        for folder in arguments[1:]:
+            keep(Path(folder))
+    runs = {folder.name: Results(folder) for folder in sorted(DATA.iterdir()) if (folder / "pareto").is_dir()}
+    (DOCS / "results.md").write_text(page(runs), encoding="utf-8")
+    with styled():
+        for name, results in runs.items():
+            MAKERS["front.svg"](results).savefig(DOCS / "images" / f"{name}-front.png", dpi=110)  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
