@@ -123,7 +123,9 @@ def costs(results: Path) -> Costs:
         seconds, stage = _seconds(file), file.stem
         tables = results / file.parent.relative_to(folder)
         if stage.startswith("evaluate-"):
-            evaluations.append((_rows(tables / f"{stage.replace('evaluate', 'errors')}.parquet"), seconds))
+            table = tables / f"{stage.replace('evaluate', 'errors')}.parquet"
+            if table.is_file():  # another number of shards, tried before, leaves its benchmarks behind
+                evaluations.append((_rows(table), seconds))
         elif stage == "measure":
             measurings.append((_rows(tables / "measured.parquet"), seconds))
         elif stage in LIGHT:

@@ -112,6 +112,7 @@ def test_costs_are_read_from_what_a_run_recorded(tmp_path):
         record(f"{folder}/measure", 1 + rows)
         table(f"{folder}/measured", rows)
         record(f"{folder}/select", 3 + generation)
+    record("hamp/seed0/gen1/evaluate-0-of-9", 1000)  # of a number of shards that was given up
     record("pretrain", 100)
     found = costs(tmp_path)
     assert (found.evaluate.fixed, found.evaluate.each) == (pytest.approx(10), pytest.approx(2))
