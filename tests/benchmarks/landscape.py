@@ -1,6 +1,6 @@
 """All methods on a landscape fitted to true evaluations: many searches in minutes, where true ones take hours.
 
-    python -m tests.benchmarks.landscape CONFIGURATION RESULTS OUTPUT [--methods …] [--seeds …]
+    python -m tests.benchmarks.landscape CONFIGURATION RESULTS OUTPUT [--methods …] [--seeds …] [--ablations]
 
 The error of a network is what a committee of multilayer perceptrons says, fitted to everything that the searches in
 RESULTS truly evaluated, rounded to whole images; multilayer perceptrons, since no search uses them as its surrogate.
@@ -9,9 +9,9 @@ more than what the landscape holds. Each search's archive goes to OUTPUT; one th
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,10 @@ import yaml
 from sklearn.neural_network import MLPRegressor
 from threadpoolctl import threadpool_limits
 
+from hamp.analysis.compare import REFERENCE_ERRORS
+from hamp.analysis.hypervolume import hypervolume
 from hamp.analysis.statistics import spearman
+from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Config
 from hamp.evolution.domain import Domain, encode
 from hamp.stages.compare import compare
@@ -27,9 +30,25 @@ from hamp.stages.measure import predicted
 from hamp.stages.read import read_space
 from hamp.stages.search import search
 from hamp.stages.state import domain
-from hamp.tables import ERRORS, EVALUATED, PROFILE, build, concatenate, matrix, read, write
+from hamp.tables import ERRORS, EVALUATED, PROFILE, SENSITIVITY, build, columns, concatenate, matrix, read, write
+
+Found = tuple[pa.Table, pa.Table]
+"""Archive and last population of a search."""
 
 MEMBERS, FOLDS = 5, 5
+LIMITS = (0.6, 0.75)
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "as it is": {},
+    "Gaussian process alone": {"search": {"surrogates": ["gp"]}},
+    "quadratic ridge alone": {"search": {"surrogates": ["ridge"]}},
+    "extra trees alone": {"search": {"surrogates": ["trees"]}},
+    "initial: uniform alone": {"search": {"initial": ["uniform"]}},
+    "initial: Latin hypercube alone": {"search": {"initial": ["latin"]}},
+    "initial: with sensitivity": {"search": {"initial": ["uniform", "sensitivity", "latin"]}},
+    "portfolio by reach": {"portfolio": {"value": "tchebycheff"}},
+    **{f"limit {limit:.0%}": {"portfolio": {"limits": {"latency_ms": f"{limit:.0%}"}}} for limit in LIMITS},
+}
+"""What is changed of HAMP's settings."""
 
 
 def evaluated(results: Path) -> pa.Table:
@@ -78,41 +97,77 @@ def judge(truth: Callable[[np.ndarray], np.ndarray], allowed: Domain, images: in
     return errors
 
 
+def hypervolume_within(archive: pa.Table, limit: float) -> float:
+    """Hypervolume of the objectives over (0.9, the limit, the unpruned network's memory)."""
+    F = columns(archive, ["error", "latency_ms", "memory_bytes"])
+    unpruned = F[np.asarray(archive["origin"]) == UNPRUNED][0]
+    return hypervolume(F / [REFERENCE_ERRORS[0], limit * unpruned[1], unpruned[2]], np.ones(3))
+
+
+def inside(archive: pa.Table, population: pa.Table, limit: float) -> float:
+    """Share of a population whose latency is at most this share of the unpruned network's."""
+    unpruned = archive["latency_ms"].to_numpy()[np.asarray(archive["origin"]) == UNPRUNED][0]
+    return float(np.mean(population["latency_ms"].to_numpy() <= limit * unpruned))
+
+
+def ablations(config: Config, run: Callable[[Config, str, int], Found], seeds: list[int]) -> pa.Table:
+    """What becomes of the search with one thing changed, a row a variant and seed."""
+    rows = []
+    for variant, changes in VARIANTS.items():
+        settings = config.model_dump()
+        for block, values in changes.items():
+            settings[block] |= values
+        changed = Config.model_validate(settings)
+        for seed in seeds:
+            archive, population = run(changed, "hamp", seed)
+            last = compare({("hamp", seed): archive}, config.objectives).curves.to_pylist()[-1]
+            row = {name: last[name] for name in ("seed", "evaluations", "hypervolume", "hypervolume_strict")}
+            for limit in LIMITS:
+                row[f"inside_{limit:.0%}"] = inside(archive, population, limit)
+                row[f"hypervolume_{limit:.0%}"] = hypervolume_within(archive, limit)
+            rows.append({"variant": variant, **row})
+            print(variant, {name: round(value, 4) for name, value in row.items()}, flush=True)
+    return pa.Table.from_pylist(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("configuration", "results", "output"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--methods", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--ablations", action="store_true", help="variants of hamp in place of the methods")
     arguments = parser.parse_args()
     config = Config.model_validate(yaml.safe_load(arguments.configuration.read_text()))
     methods, seeds = arguments.methods or config.methods, arguments.seeds or config.seeds
     space = read_space(arguments.results / "space" / "space.parquet")
     profiles = {"": read(arguments.results / "profile" / "profile.parquet", PROFILE)}
+    sensitivity = arguments.results / "space" / "sensitivity.parquet"
+    groups = read(sensitivity, SENSITIVITY) if sensitivity.is_file() else None
     known, allowed = evaluated(arguments.results), domain(space, profiles)
     U, error = encode(matrix(known), allowed), known["error"].to_numpy()
     agreement, deviation = quality(U, error)
-    print(f"{len(known)} evaluations; held out: Spearman {agreement:.4f}, root mean squared error {deviation:.4f}")
+    evidence = {"evaluations": str(len(known)), "spearman": f"{agreement:.4f}", "rmse": f"{deviation:.4f}"}
+    print(evidence)
     errors = judge(committee(U, error), allowed, config.evaluate.images)
+
+    def run(settings: Config, method: str, seed: int) -> Found:
+        return search(
+            settings, space, profiles, method, seed, errors, lambda new: predicted(new, space, profiles), groups
+        )
+
+    if arguments.ablations:
+        write(ablations(config, run, seeds), arguments.output / "ablations.parquet", evidence)
+        return
     archives = {}
     for seed in seeds:
         for method in methods:
             file = arguments.output / f"{method}-seed{seed}.parquet"
-            begun = time.process_time()
             if not file.is_file():
-                archive, _ = search(
-                    config, space, profiles, method, seed, errors, lambda new: predicted(new, space, profiles)
-                )
-                write(archive, file)
+                write(run(config, method, seed)[0], file)
             archives[method, seed] = read(file, EVALUATED)
-            last = compare({(method, seed): archives[method, seed]}, config.objectives).curves.to_pylist()[-1]
-            values = f"{last['hypervolume']:.4f} {last['hypervolume_strict']:.4f}"
-            print(
-                f"{method} seed {seed}: {last['evaluations']} {values} ({time.process_time() - begun:.0f} s)",
-                flush=True,
-            )
+            print(method, seed, f"{hypervolume_within(archives[method, seed], 1.0):.4f}", flush=True)
     compared = compare(archives, config.objectives)
-    evidence = {"evaluations": str(len(known)), "spearman": f"{agreement:.4f}", "rmse": f"{deviation:.4f}"}
     for name in ("curves", "pairs", "ranks"):
         write(getattr(compared, name), arguments.output / f"{name}.parquet", evidence)
 
