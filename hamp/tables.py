@@ -240,6 +240,14 @@ FRONT = _schema(
     ("reference_error_test", pa.float64(), "fraction", "test error of the unpruned one, fine-tuned alike"),
 )
 
+BENCH = _schema(
+    ("benchmark", pa.string(), "", "what was timed or counted"),
+    ("value", pa.float64(), "as in `unit`", "of this project"),
+    ("peer", pa.float64(), "as in `unit`", "of the plain way, in the same run"),
+    ("ratio", pa.float64(), "", "how many times better the value is; of a share, the share"),
+    ("unit", pa.string(), "", "of value and peer"),
+)
+
 
 FURTHER = _schema(
     ("latency_ms", pa.float64(), "ms", "time of one inference on the further device"),

@@ -15,7 +15,7 @@ from hamp.seeding import seed_of
 from hamp.tables import ERRORS, build, matrix
 from hamp.training.augmentation import calibration_batches
 from hamp.training.evaluation import evaluate as error_of
-from hamp.training.hardware import processor
+from hamp.training.hardware import place, processor
 from hamp.training.loop import train
 from hamp.training.recalibration import recalibrate
 from hamp.training.tasks import Task
@@ -55,8 +55,8 @@ def evaluate(
     errors = []
     begun = time.monotonic()
     for number, (name, widths) in enumerate(zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)):
-        pruned = prune(model, space, widths, scores).to(device)
-        recalibrate(pruned, batches)
+        pruned = place(prune(model, space, widths, scores), device)
+        recalibrate(pruned, batches, settings.precision)
         if settings.finetune_steps:
             train(
                 pruned,

@@ -51,7 +51,8 @@ def finetune(
         augment: augmentation of the training images.
         seed: of the run.
         hardware: `cpu` or `cuda`.
-        checkpoints: folder where training networks keep what they need to go on if the job is killed.
+        checkpoints: folder where networks keep what they need to go on if the job is killed, and what they ended
+            in; the caller deletes it when the result is written.
     """
     weights: dict[str, Tensor] = {}
     errors = []

@@ -64,7 +64,8 @@ def train(
         distillation: weight of the distance to the teacher's outputs; the loss has the rest.
         temperature: softening of the outputs in that distance.
         hardware: `cpu` or `cuda`.
-        checkpoint: where to keep what is needed to go on after an epoch; deleted at the end.
+        checkpoint: where to keep what is needed to go on after an epoch; the last one stays, so that a job that is
+            killed between the end of its training and the writing of its results need not train again.
         progress: whether to write a line an epoch to the standard error.
     """
     device = processor(hardware)
@@ -140,8 +141,6 @@ def train(
 
     descent.replace(model, average)
     model.eval()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return pa.Table.from_pylist(rows, tables.TRAINING)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate(model: nn.Module, batches: Iterable[Tensor], precision: str = "float32") -> None:
     """Replace the running statistics of every BatchNorm by their mean over `batches`; the weights stay.
 
     Pruning changes what a layer is given, so the statistics of the unpruned network are wrong for it. The
@@ -16,6 +16,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
     Args:
         model: on the device of the batches.
         batches: normalised images.
+        precision: of the features, `float32` or `bfloat16`; the statistics are float32 all the same.
     """
     model.eval()
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
@@ -29,7 +30,8 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
                     norm.reset_running_stats()
                     norm.momentum = None  # the cumulative mean
                     norm.train()
-            model(batch)
+            with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

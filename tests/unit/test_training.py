@@ -125,7 +125,13 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     assert len(saved) == 4, "two epochs before the stop and two after it"
     assert equal(state_of(whole), state_of(resumed))
     assert history.equals(expected)
-    assert not checkpoint.exists()
+
+    # Killed after its end: nothing is trained again.
+    again, passes = network(), []
+    again.register_forward_hook(lambda module, *_: passes.append(module.training))
+    assert train(again, *arguments, checkpoint=checkpoint, progress=False).equals(expected)
+    assert not passes
+    assert equal(state_of(whole), state_of(again))
 
 
 @pytest.mark.parametrize("change", ["settings", "seed", "weights", "images", "damaged"])

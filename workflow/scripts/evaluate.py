@@ -26,16 +26,15 @@ def main() -> None:
         return
 
     # Only a shard that has something to do pays for these.
-    import torch
-
     from hamp.data.images import open_split
     from hamp.stages.evaluate import evaluate
     from hamp.stages.network import load_network
     from hamp.stages.read import read_space
     from hamp.stages.scores import read_scores
+    from hamp.training.hardware import use
     from hamp.training.tasks import task
 
-    torch.set_num_threads(arguments.threads)
+    use(arguments.threads)
     errors = evaluate(
         candidates,
         load_network(arguments.network, arguments.weights, arguments.images),

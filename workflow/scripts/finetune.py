@@ -2,8 +2,6 @@
 
 import shutil
 
-import torch
-
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Augment, Finetune, Network
 from hamp.data.images import open_split
@@ -15,6 +13,7 @@ from hamp.stages.read import read_space
 from hamp.stages.scores import read_scores
 from hamp.stages.shards import networks_of
 from hamp.tables import MEMBERS, read, write
+from hamp.training.hardware import use
 from hamp.training.tasks import task
 
 
@@ -32,7 +31,7 @@ def main() -> None:
     parser.value("threads", int)
     parser.value("seed", int)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    use(arguments.threads)
     space = read_space(arguments.space)
     checkpoints = arguments.finetuned.with_suffix(".checkpoints")
     weights, errors = finetune(

@@ -1,7 +1,5 @@
 """Train the unpruned network, or take the weights that are given."""
 
-import torch
-
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Augment, Network, Pretrain
 from hamp.data.images import open_split
@@ -10,6 +8,7 @@ from hamp.models.weights import save_weights
 from hamp.stages.network import facts
 from hamp.stages.pretrain import given, pretrain
 from hamp.tables import write
+from hamp.training.hardware import use
 from hamp.training.tasks import task
 
 
@@ -25,7 +24,7 @@ def main() -> None:
     parser.value("threads", int, 1)
     parser.value("seed", int, 0)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    use(arguments.threads)
     checkpoint = arguments.weights.with_name("pretrain.checkpoint")
     if arguments.network.weights is not None:
         classes, (channels, _, _) = facts(arguments.images)

@@ -1,7 +1,5 @@
 """The validation error with one group cut at a time."""
 
-import torch
-
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Augment, Evaluate, Network, Sensitivity
 from hamp.data.images import open_split
@@ -11,6 +9,7 @@ from hamp.stages.read import read_space
 from hamp.stages.scores import read_scores
 from hamp.stages.sensitivity import sensitivity
 from hamp.tables import write
+from hamp.training.hardware import use
 from hamp.training.tasks import task
 
 
@@ -29,7 +28,7 @@ def main() -> None:
     parser.value("threads", int)
     parser.value("seed", int)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    use(arguments.threads)
     space = read_space(arguments.space)
     model, scores = load_network(arguments.network, arguments.weights, arguments.images), read_scores(arguments.scores)
     train, validation = (open_split(arguments.images, arguments.splits, part) for part in ("train", "validation"))

@@ -1,7 +1,5 @@
 """Judge the unpruned network and the fine-tuned ones on the test images, once."""
 
-import torch
-
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Network
 from hamp.data.images import open_split
@@ -11,6 +9,7 @@ from hamp.stages.read import read_space
 from hamp.stages.scores import read_scores
 from hamp.stages.test import test
 from hamp.tables import MEMBERS, read, write
+from hamp.training.hardware import use
 from hamp.training.tasks import task
 
 
@@ -24,7 +23,7 @@ def main() -> None:
     parser.value("hardware", str)
     parser.value("threads", int)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    use(arguments.threads)
     model = load_network(arguments.network, arguments.weights, arguments.images)
     finetuned = load_finetuned(
         model,
