@@ -17,7 +17,7 @@ from hamp.pruning.program import ConstantBatchNorm, ConstantLayer, NetworkProgra
 from hamp.pruning.space import Space
 
 Scores = Sequence[NDArray[np.float64]]
-_CACHE = 1 << 16  # elements
+_CACHE = 1 << 17  # elements
 
 
 def prune(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None = None) -> nn.Module:
@@ -70,7 +70,7 @@ def kept_units(
                     f"scores of group {group} ({space.names[group]}) have shape {values.shape}; "
                     f"it has {space.channels[group]} channels"
                 )
-            by_unit = values.reshape(total, -1).mean(axis=1)
+            by_unit = values.reshape(total, -1).mean(axis=1) if total < len(values) else values
             stay[np.argsort(-by_unit, kind="stable")[count:]] = False
         kept.append(stay)
     return np.concatenate(kept), gone
@@ -88,30 +88,35 @@ def axis_indices(space: Space, kept: NDArray[np.bool_]) -> list[Tensor | None]:
 def _cutter(space: Space, kept: NDArray[np.bool_]) -> Callable[[str, Tensor], Tensor]:
     indices = axis_indices(space, kept)
     by_parameter = space.axes_of_parameters
+    scratch = torch.empty(8 * _CACHE, dtype=torch.uint8)
 
     def cut(name: str, tensor: Tensor) -> Tensor:
         chosen = [(dim, indices[row]) for dim, row, _ in by_parameter.get(name, ()) if indices[row] is not None]
-        data = _select(tensor, chosen) if chosen else tensor.detach().clone()
-        if isinstance(tensor, nn.Parameter):
+        data = _select(tensor, chosen, scratch) if chosen else tensor.detach().clone()
+        if type(tensor) is nn.Parameter or isinstance(
+            tensor, nn.Parameter
+        ):  # the latter alone takes as long as all else
             return Tensor._make_subclass(nn.Parameter, data, tensor.requires_grad)
         return data
 
     return cut
 
 
-def _select(tensor: Tensor, chosen: list[tuple[int, Tensor]]) -> Tensor:
+def _select(tensor: Tensor, chosen: list[tuple[int, Tensor]], scratch: Tensor) -> Tensor:
     """The tensor at the chosen indices of one dimension or two."""
     chosen = [(dim, index.to(tensor.device)) for dim, index in chosen] if tensor.is_cuda else chosen
-    if len(chosen) == 2 and chosen[0][0] == 0 and tensor.numel() > _CACHE:
+    if len(chosen) == 2 and chosen[0][0] == 0 and tensor.numel() > _CACHE and tensor.device == scratch.device:
         # some rows at a time, so that what lies between the two selections stays in the cache
         (_, rows), (dim, columns) = chosen
         shape = list(tensor.shape)
         shape[0], shape[dim] = len(rows), len(columns)
         out = tensor.new_empty(shape)
-        for some, into in zip(
-            *(t.split(max(1, _CACHE * tensor.shape[0] // tensor.numel())) for t in (rows, out)), strict=True
-        ):
-            torch.index_select(tensor.index_select(0, some), dim, columns, out=into)
+        size = tensor.numel() // tensor.shape[0]
+        between = scratch.view(tensor.dtype)
+        for some, into in zip(*(t.split(max(1, len(between) // size)) for t in (rows, out)), strict=True):
+            part = between[: len(some) * size].view(len(some), *tensor.shape[1:])
+            torch.index_select(tensor, 0, some, out=part)
+            torch.index_select(part, dim, columns, out=into)
         return out
     for dim, index in chosen:
         tensor = tensor.index_select(dim, index)
