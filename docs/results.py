@@ -1,7 +1,7 @@
 """docs/results.md, docs/front.png and the figures quoted in README.md, from the small tables kept in docs/data.
 
-    python docs/results.py                    write them again
-    python docs/results.py keep RESULTS...    first copy the small tables of finished runs (results/<name>) there
+python docs/results.py                    write them again
+python docs/results.py keep RESULTS...    first copy the small tables of finished runs (results/<name>) there
 """
 
 import shutil
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from hamp.hardware import fingerprint
@@ -20,7 +19,13 @@ from hamp.tables import MEASURED, read
 
 DOCS = Path(__file__).parent
 DATA = DOCS / "data"
-KEPT = ("settings.yaml", "pareto/*.parquet", "front/remeasured.parquet", "compare/*.parquet", "profile/validation.parquet")
+KEPT = (
+    "settings.yaml",
+    "pareto/*.parquet",
+    "front/remeasured.parquet",
+    "compare/*.parquet",
+    "profile/validation.parquet",
+)
 SPEEDS = (1.2, 1.5, 2.0, 2.5, 3.0)
 COMPARED = {"netadapt": "NetAdapt", "uniform": "uniform L1"}
 """Suffixes of the names of runs with one other method, and what to call it."""
@@ -116,9 +121,14 @@ def comparison(name: str, fronts: dict[str, pd.DataFrame]) -> Iterable[str]:
     """Test error of several methods at common measured speed-ups."""
     yield f"Lowest test error (%) among the networks of `{name}` that are at least so many times faster, as measured:"
     rows = pd.DataFrame(
-        [{"at least": f"{speed}x", **{key: at_speed(front, speed) for key, front in fronts.items()}} for speed in SPEEDS]
+        [
+            {"at least": f"{speed}x", **{key: at_speed(front, speed) for key, front in fronts.items()}}
+            for speed in SPEEDS
+        ]
     )
-    yield markdown(rows.map(lambda value: "–" if value != value else f"{value:.2f}" if isinstance(value, float) else value))
+    yield markdown(
+        rows.map(lambda value: "–" if value != value else f"{value:.2f}" if isinstance(value, float) else value)
+    )
 
 
 def page(runs: dict[str, Results]) -> str:
