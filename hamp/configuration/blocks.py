@@ -80,7 +80,7 @@ class Data(Block):
     download: bool = Field(False, description="Let torchvision download the data set into `root`.")
     image_size: int = Field(32, ge=8, le=1024, description="Images are resized to this many pixels a side.")
     validation_fraction: float = Field(
-        0.2,
+        0.3,
         gt=0.0,
         lt=1.0,
         description="Share of the training images held out to judge candidates in the search.",
@@ -158,13 +158,13 @@ class Pretrain(Optimisation):
 class Finetune(Optimisation):
     """Fine-tuning of the front members after the search, and of the unpruned network for comparison."""
 
-    epochs: int = Field(4, ge=0, le=10_000, description="Passes over the training images.")
+    epochs: int = Field(3, ge=0, le=10_000, description="Passes over the training images.")
     learning_rate: float = Field(0.02, gt=0.0, description="Peak learning rate.")
     distillation: Fraction = Field(
         0.5, description="Weight of the distance to the unpruned network's outputs in the loss; 0: none."
     )
     temperature: float = Field(4.0, gt=0.0, description="Softening of the outputs in distillation.")
-    members: int = Field(16, ge=1, le=1000, description="At most this many members of the front are fine-tuned.")
+    members: int = Field(20, ge=1, le=1000, description="At most this many members of the front are fine-tuned.")
     shards: int = Field(2, ge=1, le=1000, description="Jobs among which the members are shared out.")
 
 
@@ -172,7 +172,7 @@ class Pruning(Block):
     """What may be removed."""
 
     channel_multiple: int = Field(1, ge=1, description="Widths are multiples of this (or the full width).")
-    minimum_fraction: float = Field(0.1, gt=0.0, le=1.0, description="Least share of its channels that a group keeps.")
+    minimum_fraction: float = Field(0.06, gt=0.0, le=1.0, description="Least share of its channels that a group keeps.")
     exclude: list[str] = Field(
         default_factory=list, description="Patterns (shell style) of layer names whose groups stay whole."
     )
@@ -249,7 +249,7 @@ class Evaluate(Block):
     recalibration_images: int = Field(
         512, ge=0, description="Training images on which BatchNorm statistics are found anew after pruning."
     )
-    finetune_steps: int = Field(0, ge=0, description="Training steps before a candidate is judged.")
+    finetune_steps: int = Field(6, ge=0, description="Training steps before a candidate is judged.")
     learning_rate: float = Field(0.02, gt=0.0, description="Learning rate of those steps.")
     batch_size: int = Field(128, ge=1, description="Images a batch.")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -264,7 +264,7 @@ class Search(Block):
 
     population: int = Field(20, ge=4, le=10_000, description="Candidates that survive a generation.")
     offspring: int = Field(16, ge=1, le=10_000, description="New candidates a generation, each truly evaluated.")
-    generations: int = Field(8, ge=0, le=10_000, description="Generations after the initial population.")
+    generations: int = Field(7, ge=0, le=10_000, description="Generations after the initial population.")
     patience: int | None = Field(
         None, ge=1, description="Stop when the front has not grown for this many generations; `null`: never."
     )

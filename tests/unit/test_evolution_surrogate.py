@@ -1,0 +1,122 @@
+"""Surrogates, local search and NetAdapt: against scikit-learn, what they were told, and what they promise."""
+
+import numpy as np
+import pytest
+from evolution_domains import check_new, networks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import kendalltau, spearmanr
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from hamp.evolution import models, surrogate
+from hamp.evolution.baselines import netadapt
+from hamp.evolution.domain import make_domain
+from hamp.evolution.gain import Gain
+from hamp.evolution.local_search import LocalSearch, neighbours, propose
+from hamp.evolution.selection import portfolio
+
+DOMAIN = make_domain([16, 16, 32, 32, 64], minimum=1, stages=[0, 0, 1, 1, 2])
+
+
+def objectives_of(X):
+    """An error that grows as widths shrink, unlike for each group, and a cost that sinks."""
+    fraction = X / DOMAIN.channels
+    error = 1 / (1 + np.exp(-(np.array([1.0, 0.3, 1.5, 0.5, 0.8]) * (0.4 - fraction) * 4).sum(axis=1)))
+    return np.column_stack([error, (fraction * [1, 2, 3, 4, 5]).sum(axis=1)])
+
+
+def told(X):
+    """The same as a surrogate that is sure of it."""
+    F = objectives_of(X)
+    return F, np.zeros_like(F)
+
+
+def test_gaussian_process_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    U, v, at = rng.normal(size=(40, 3)), rng.normal(size=40), rng.normal(size=(7, 3))
+    kernel = ConstantKernel(2.0) * Matern([0.5, 1.0, 3.0], nu=2.5) + WhiteKernel(0.05)
+    theirs = GaussianProcessRegressor(kernel, alpha=models.JITTER, optimizer=None).fit(U, v)
+    ours = models.gp(U, v, {"variance": 2.0, "lengths": [0.5, 1.0, 3.0], "noise": 0.05})
+    mean, deviation = theirs.predict(at, return_std=True)
+    np.testing.assert_allclose(ours.mean(at), mean, atol=1e-8)
+    np.testing.assert_allclose(ours.deviation(at) ** 2 + 0.05, deviation**2, atol=1e-8)
+    value, gradient = models._negative_evidence(np.log([2.0, 0.5, 1.0, 3.0, 0.05]), U, v)
+    evidence, slope = theirs.log_marginal_likelihood(theirs.kernel_.theta, eval_gradient=True)
+    assert value == pytest.approx(-evidence, rel=1e-6)
+    np.testing.assert_allclose(gradient, -slope, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gp", "ridge", "trees"])
+def test_fitting_again_gives_the_same_surrogate(name):
+    X, at = networks(DOMAIN, 50, 0), networks(DOMAIN, 20, 1)
+    targets = {"error": surrogate.Target(objectives_of(X)[:, 0], "logit")}
+    first = surrogate.fit(X, DOMAIN, targets, np.random.default_rng(0), names=(name,))
+    again = surrogate.refit(first.describe(), X, DOMAIN, targets)
+    for one, other in zip(first.predict(at), again.predict(at), strict=True):
+        np.testing.assert_array_equal(one["error"], other["error"])
+
+
+def test_quality_is_that_of_unseen_networks():
+    X, at = networks(DOMAIN, 80, 0), networks(DOMAIN, 200, 1)
+    targets = {"error": surrogate.Target(objectives_of(X)[:, 0], "logit")}
+    fitted = surrogate.fit(X, DOMAIN, targets, np.random.default_rng(0))
+    unseen = spearmanr(fitted.predict(at)[0]["error"], objectives_of(at)[:, 0]).statistic
+    assert unseen > 0.95
+    assert fitted.fitted[0].spearman == pytest.approx(unseen, abs=0.05)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=20))
+def test_rank_correlations_are_those_of_scipy(pairs):
+    a, b = np.array(pairs, dtype=float).T
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        assert surrogate._rank_correlation(a, b) == surrogate._kendall(a, b) == 0
+        return
+    assert surrogate._rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert surrogate._kendall(a, b) == pytest.approx(kendalltau(a, b).statistic)
+
+
+def test_latency_is_learnt_as_a_factor_on_the_prediction():
+    X, at = networks(DOMAIN, 60, 0), networks(DOMAIN, 30, 1)
+    predicted = objectives_of(X)[:, 1]
+    targets = {"latency_ms": surrogate.Target(1.3 * predicted, "log", predicted)}
+    fitted = surrogate.fit(X, DOMAIN, targets, np.random.default_rng(0), names=("ridge",))
+    base = objectives_of(at)[:, 1]
+    np.testing.assert_allclose(fitted.predict(at, {"latency_ms": base})[0]["latency_ms"], 1.3 * base, rtol=1e-3)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1000))
+def test_local_search_proposes_what_it_was_to_gain(seed):
+    rng = np.random.default_rng(seed)
+    X = networks(DOMAIN, 30, seed)
+    F = objectives_of(X)
+    best = portfolio(F, 10).indices
+    found, predicted, origins = propose(X[best], F[best], X, F, DOMAIN, told, 8, rng)
+    assert len(found)
+    check_new(found, DOMAIN, X)
+    np.testing.assert_array_equal(predicted, objectives_of(found))
+    gain = Gain(F, LocalSearch().scenarios)
+    near = neighbours(X[best[0]], DOMAIN, len(found), rng)
+    assert gain.worth(predicted).max(axis=1).sum() >= gain.worth(objectives_of(near)).max(axis=1).sum()
+    assert set(origins) == {"local"}
+    explored = propose(X[best], F[best], X, F, DOMAIN, told, 8, rng, quality=0.0)[2]
+    assert explored.count("explore") == round(8 * LocalSearch().explore)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.floats(0.05, 1.0))
+def test_netadapt_cuts_one_group_as_little_as_meets_the_step(seed, step):
+    [x] = networks(DOMAIN, 1, seed)
+
+    def latency(X):
+        return objectives_of(X)[:, 1]
+
+    now = latency(x[None])[0]
+    for cut in netadapt(x, DOMAIN, latency, step):
+        [group] = np.flatnonzero(cut != x)
+        saved = now - latency(cut[None])[0]
+        wider = cut.copy()
+        wider[group] += 1
+        if saved >= step:
+            assert wider[group] == x[group] or now - latency(wider[None])[0] < step
