@@ -1,4 +1,4 @@
-# Targets for users: run, report, test. For developers: drill-slurm, lint, format, documents, lock, bench, clean.
+# Targets for users: run, report, test. For developers: drill-slurm, lint, format, documents, results, lock, bench, clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ PROFILE ?= workflow/profiles/local
 NAME = $(shell sed -n 's/^name: *//p' $(CONFIG))
 SNAKEMAKE = $(BIN)/snakemake --configfile $(CONFIG) --workflow-profile $(PROFILE)
 
-.PHONY: run report test browser cluster drill-slurm unit lint format documents lock bench clean
+.PHONY: run report test browser cluster drill-slurm unit lint format documents lock results bench clean
 
 run: $(READY)  ## the embedded default (or CONFIG=…) to the end, and its report
 	$(SNAKEMAKE)
@@ -68,6 +68,9 @@ lock:
 	.lock-venv/bin/pip install --quiet 'hatchling>=1.27' editables --editable '.[dev,slurm]'
 	.lock-venv/bin/pip freeze --exclude-editable > requirements.lock
 	rm -rf .lock-venv
+
+results: $(READY)  ## docs/results.md and the pictures of fronts, from the tables kept in docs/data
+	$(BIN)/python docs/results.py
 
 bench: $(READY)  ## speed, each figure with the plain way beside it, to results/bench/bench.parquet
 	$(BIN)/python -m tests.benchmarks

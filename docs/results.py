@@ -157,6 +157,7 @@ def main(arguments: Sequence[str]) -> None:
         for folder in arguments[1:]:
             keep(Path(folder))
     runs = {folder.name: Results(folder) for folder in sorted(DATA.iterdir()) if (folder / "pareto").is_dir()}
+    (DOCS / "images").mkdir(exist_ok=True)
     (DOCS / "results.md").write_text(page(runs), encoding="utf-8")
     with styled():
         for name, results in runs.items():
