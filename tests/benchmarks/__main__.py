@@ -15,6 +15,8 @@ from hamp.hardware.machine import processor
 from tests.benchmarks.rows import Row
 
 MODULES = {
+    "prune": "pruning",
+    "select": "evolution",
     "evaluate": "evaluation",
     "shards": "shards",
     "orchestration": "orchestration",
