@@ -4,6 +4,9 @@ On a cluster a job may live on after its Snakemake was killed, or after SLURM ga
 the same output. So a stage claims its outputs when it begins: it makes a folder of its own beside each, and takes
 away the folders of others. It writes there and then renames (`hamp.tables.atomic`); a writer whose folder is gone can
 do neither, at whatever moment it was overtaken.
+
+A job counts as begun when it claims: one that is stopped in its first seconds, before that, and goes on much later
+overtakes what was made meanwhile.
 """
 
 import glob
