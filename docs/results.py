@@ -161,7 +161,9 @@ def main(arguments: Sequence[str]) -> None:
     (DOCS / "results.md").write_text(page(runs), encoding="utf-8")
     with styled():
         for name, results in runs.items():
-            MAKERS["front.svg"](results).savefig(DOCS / "images" / f"{name}-front.png", dpi=110)  # type: ignore[union-attr]
+            MAKERS["front.svg"](results).savefig(  # type: ignore[union-attr]
+                DOCS / "images" / f"{name}-front.png", dpi=110, bbox_inches="tight"
+            )
 
 
 if __name__ == "__main__":

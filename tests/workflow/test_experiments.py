@@ -64,10 +64,11 @@ def here(file: Path, images: Path, weights: Path) -> dict:
 def test_experiment_is_planned_and_started(file, folder, tmp_path):
     run = Run(tmp_path, here(file, folder, tmp_path / "weights.safetensors"))
     planned = run.planned()
-    generations = run.settings["search"]["generations"]
-    assert {generation for rule, generation in planned if rule == "select"} == set(range(generations + 1))
+    search = run.settings["search"]
+    last = max(search["generations"], *search.get("generations_of", {}).values(), 0)
+    assert {generation for rule, generation in planned if rule == "select"} == set(range(last + 1))
     assert {"finetune", "export", "report"} <= {rule for rule, _ in planned}
     first = f"results/{run.settings['name']}/{run.settings.get('methods', ['hamp'])[0]}/seed0/gen0/initial.parquet"
     run.snakemake(first)
     widths = pq.read_table(tmp_path / first)["widths"].to_pylist()
-    assert len({tuple(row) for row in widths}) == run.settings["search"]["population"]
+    assert len({tuple(row) for row in widths}) == search["population"]
