@@ -148,11 +148,12 @@ def _best(trials: list[Trial], n: int) -> Trial:
     The standard error in Fisher's z is 1.06 / sqrt(n - 3) (Fieller, Hartley and Pearson, 1957).
     """
     error = 1.06 / np.sqrt(max(n - 3, 1))
-    best = trials[0]
-    for trial in trials[1:]:
-        if np.arctanh(min(trial[0], 1 - 1e-9)) > np.arctanh(min(best[0], 1 - 1e-9)) + error:
-            best = trial
-    return best
+    z = np.arctanh(np.clip([trial[0] for trial in trials], -1 + 1e-9, 1 - 1e-9))
+    best = 0
+    for later in range(1, len(trials)):
+        if z[later] > z[best] + error:
+            best = later
+    return trials[best]
 
 
 def refit(rows: Sequence[Mapping[str, Any]], X: Widths, domain: Domain, targets: Mapping[str, Target]) -> Surrogate:

@@ -17,7 +17,7 @@ MODEL = {"pretrain", "space", "scores", "profile", "initial", *SEARCH}
 # Settings, and the rules that may run again. Where not all generations do, the first that does.
 TABLE = [
     ({"seed": 1}, {"data", *MODEL}, 0),
-    ({"data": {"validation_fraction": 0.3}}, {"data", *MODEL}, 0),
+    ({"data": {"validation_fraction": 0.25}}, {"data", *MODEL}, 0),
     ({"augment": {"crop": 1}}, MODEL, 0),
     ({"network": {"arguments": {"widths": [6, 8, 10]}}}, MODEL, 0),
     ({"pretrain": {"learning_rate": 0.05}}, MODEL, 0),
