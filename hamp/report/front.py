@@ -38,7 +38,13 @@ def front_figure(front: pa.Table, archives: Sequence[pa.Table], unpruned: dict[s
     whole.set_ylim(bottom=-2)
     whole.set_xlim(left=0)
     for axes in (near, whole):
-        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.13), ncols=3, columnspacing=1.2, handletextpad=0.4)
+        axes.legend(
+            loc="upper left",
+            bbox_to_anchor=(-0.02, -0.13),
+            ncols=3 if axes is near else 2,
+            columnspacing=1.2,
+            handletextpad=0.4,
+        )
     return made
 
 
