@@ -3,16 +3,21 @@
 On a cluster a job may live on after its Snakemake was killed, or after SLURM gave its node up, while another job makes
 the same output. So a stage claims its outputs when it begins: it makes a folder of its own beside each, and takes
 away the folders of others. It writes there and then renames (`hamp.tables.atomic`); a writer whose folder is gone can
-do neither, at whatever moment it was overtaken.
-
-A job counts as begun when it claims: one that is stopped in its first seconds, before that, and goes on much later
-overtakes what was made meanwhile.
+do neither, at whatever moment it was overtaken. A job that was stopped before its claim, and goes on when the other has
+finished, finds an output that is younger than itself, and ends.
 """
 
 import glob
 import shutil
 import uuid
 from pathlib import Path, PosixPath
+
+import psutil
+
+from hamp.errors import UserError
+
+MARGIN = 2.0
+"""Seconds by which the clocks of a node and of its file server may differ."""
 
 
 class Claimed(PosixPath):
@@ -26,9 +31,15 @@ class Claimed(PosixPath):
 
 
 def claim(path: Path | str) -> Claimed:
-    """Claim an output, from whoever claimed it before."""
+    """Claim an output, from whoever claimed it before.
+
+    Raises:
+        UserError: it was finished by another job since this one began.
+    """
     claimed = Claimed(path)
     claimed.parent.mkdir(parents=True, exist_ok=True)
+    if claimed.exists() and claimed.stat().st_mtime > began() + MARGIN:
+        raise overtaken(claimed)
     place = claimed.parent / f".{claimed.name}.{uuid.uuid4().hex[:12]}"
     for other in claimed.parent.glob(f".{glob.escape(claimed.name)}.{'[0-9a-f]' * 12}"):
         # In one step: no file can be made in it while it is emptied.
@@ -36,3 +47,15 @@ def claim(path: Path | str) -> Claimed:
     place.mkdir()
     claimed.place = place
     return claimed
+
+
+def began() -> float:
+    """When this job began, in seconds since the epoch: its step on a cluster's node, otherwise this process."""
+    process = psutil.Process()
+    step = next((parent for parent in process.parents() if parent.name() == "slurmstepd"), process)
+    return step.create_time()
+
+
+def overtaken(path: Path) -> UserError:
+    """What the loser is told."""
+    return UserError(f"{path}: another job began to make it after this one, whose work is thrown away")

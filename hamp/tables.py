@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hamp.claims import Claimed
+from hamp.claims import Claimed, overtaken
 from hamp.errors import UserError
 
 WIDTHS = pa.list_(pa.int32())
@@ -355,7 +355,7 @@ class atomic:
         if self.place is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         elif not self.place.is_dir():
-            raise self._overtaken()
+            raise overtaken(self.path)
         return self.temporary
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -365,12 +365,9 @@ class atomic:
         try:
             os.replace(self.temporary, self.path)
         except FileNotFoundError:
-            raise self._overtaken() from None
+            raise overtaken(self.path) from None
         if self.place is not None:
             self.place.rmdir()
-
-    def _overtaken(self) -> UserError:
-        return UserError(f"{self.path}: another job began to make it after this one, whose work is thrown away")
 
 
 def matrix(table: pa.Table, column: str = "widths") -> np.ndarray:

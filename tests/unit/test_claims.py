@@ -1,9 +1,14 @@
 """Of two writers of one output the one that began last wins, at whatever moment the other was overtaken."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
+from hamp import claims
 from hamp.claims import claim
 from hamp.command import StageParser
 from hamp.errors import UserError
@@ -20,6 +25,25 @@ def output_of_a_job(path):
     parser = StageParser()
     parser.outputs("output")
     return parser.parse_args(["--output", str(path)]).output
+
+
+@pytest.fixture(autouse=True)
+def jobs_begin_now(monkeypatch):
+    """Every job of these tests is this process, which began long before."""
+    monkeypatch.setattr(claims, "began", time.time)
+
+
+def test_a_job_that_wakes_when_another_has_finished_loses(tmp_path):
+    path = tmp_path / "table.parquet"
+    command = [sys.executable, "-c", f"from hamp.claims import claim; input(); claim({str(path)!r})"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as held:
+        write(output_of_a_job(path), "current")
+        later = time.time() + claims.MARGIN + 1
+        os.utime(path, (later, later))
+        _, told = held.communicate("\n")
+    assert held.returncode == 1
+    assert "another job began" in told
+    assert path.read_text() == "current"
 
 
 def test_a_job_alone_writes_and_leaves_nothing_else(tmp_path):
@@ -83,12 +107,12 @@ def test_names_that_begin_alike_do_not_disturb_each_other(tmp_path):
 
 def test_of_many_that_begin_in_turn_and_end_at_once_the_last_wins(tmp_path):
     path = tmp_path / "table.parquet"
-    claims = [claim(path) for _ in range(8)]
+    made = [claim(path) for _ in range(8)]
     lost = []
 
     def finish(number):
         try:
-            write(claims[number], str(number))
+            write(made[number], str(number))
         except UserError:
             lost.append(number)
 
