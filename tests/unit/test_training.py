@@ -348,8 +348,9 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(tmp_path: Pa
         except subprocess.TimeoutExpired:
             os.kill(job.pid, signal.SIGKILL)
             job.wait()
+            if killed.exists():  # It had done its work, and was about to end.
+                break
             kills += 1
-            assert not killed.exists()
     assert kills
     subprocess.run([sys.executable, str(script), str(killed)], check=True, capture_output=True)
     assert whole.read_bytes() == killed.read_bytes()
