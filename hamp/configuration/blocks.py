@@ -7,6 +7,7 @@ A block is what one stage (or a few) needs, so that a stage depends on its own s
 """
 
 import difflib
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -172,6 +173,11 @@ class Pruning(Block):
     """What may be removed."""
 
     channel_multiple: int = Field(1, ge=1, description="Widths are multiples of this (or the full width).")
+    channel_multiple_of: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="The same of single devices, by name (`device` for block `device`): `{device: 8, nano: 16}`; "
+        "widths are then multiples of all of them.",
+    )
     minimum_fraction: float = Field(0.06, gt=0.0, le=1.0, description="Least share of its channels that a group keeps.")
     exclude: list[str] = Field(
         default_factory=list, description="Patterns (shell style) of layer names whose groups stay whole."
@@ -180,6 +186,11 @@ class Pruning(Block):
     branch_removal: bool = Field(
         False, description="A group inside a residual branch may go to width 0, which removes the branch."
     )
+
+    @property
+    def multiple(self) -> int:
+        """What the widths are multiples of on all devices."""
+        return math.lcm(self.channel_multiple, *self.channel_multiple_of.values())
 
 
 class Device(Block):

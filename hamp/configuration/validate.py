@@ -112,6 +112,9 @@ def _objectives(config: Config) -> list[str]:
             mistakes.append(f"devices: '{name}' is in no objective; name 'latency_ms@{name}' there, or remove it")
         if settings.runtime == "roofline" and settings.description is None:
             mistakes.append(f"devices.{name}.description: missing; runtime 'roofline' needs a device's description")
+    for name in config.pruning.channel_multiple_of:
+        if name not in (known := ["device", *config.devices]):
+            mistakes.append(f"pruning.channel_multiple_of.{name}: no device of this run; its: {', '.join(known)}")
     energies = [name for name in config.objectives if name.startswith("energy_mj")]
     for name in energies:
         found = {"": config.device, **config.devices}.get(name.partition("@")[2])

@@ -15,7 +15,7 @@ def space(model: nn.Module, shape: tuple[int, int, int], settings: Pruning) -> S
         torch.zeros(2, *shape),
         exclude=settings.exclude,
         minimum_fraction=settings.minimum_fraction,
-        channel_multiple=settings.channel_multiple,
+        channel_multiple=settings.multiple,
         keep_first=settings.keep_first,
         branch_removal=settings.branch_removal,
     )

@@ -105,6 +105,7 @@ def test_all_mistakes_are_listed_at_once_one_line_each():
         ({"device": {"runtime": "roofline"}, "measure": {"latency": "predicted"}}, "device.description"),
         ({"device": {"runtime": "roofline", "description": "jetson-nano"}}, "measure.latency"),
         ({"device": 3}, "device"),
+        ({"pruning": {"channel_multiple_of": {"nano": 8}}}, "pruning.channel_multiple_of.nano"),
     ],
 )
 def test_settings_that_cannot_work_together(settings, key):

@@ -6,7 +6,7 @@ from hardware_networks import SHAPE, chain, space_of
 
 import hamp
 from hamp.candidates import name_of
-from hamp.configuration.blocks import Device, Portfolio, Profile
+from hamp.configuration.blocks import Device, Portfolio, Profile, Pruning
 from hamp.evolution.domain import domain_of
 from hamp.evolution.initial import latin_hypercube
 from hamp.evolution.surrogate import Target, fit
@@ -16,6 +16,7 @@ from hamp.stages.measure import predicted
 from hamp.stages.pareto import aggregate
 from hamp.stages.select import select
 from hamp.stages.sensitivity import by_group, sensitivity
+from hamp.stages.space import space as find_space
 from hamp.stages.state import settings
 from hamp.stages.surrogate import predictor, surrogate
 from hamp.tables import CANDIDATES, ERRORS, EVALUATED, build, columns, empty, matrix
@@ -51,6 +52,13 @@ def test_what_is_computed_for_the_search_is_what_is_recorded(space, changes):
     alone = columns(predicted(candidates_of(widths), space, {"": described(space, batch_size=1)}), OBJECTIVES[1:])
     np.testing.assert_array_equal(recorded[:, 2:], alone[:, 2:])  # multiply-adds are of one image
     assert (recorded[:, 1] > alone[:, 1]).all()  # memory is of the batch
+
+
+def test_widths_are_multiples_of_what_every_device_wants():
+    wanted = Pruning(channel_multiple=2, channel_multiple_of={"device": 3, "nano": 4}, keep_first=False)
+    assert find_space(chain(), SHAPE, wanted).multiple.tolist() == [
+        min(12, channels) for channels in find_space(chain(), SHAPE, Pruning(keep_first=False)).channels
+    ]
 
 
 def archive_of(errors, latencies, iqr=0.0):
