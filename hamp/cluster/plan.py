@@ -26,6 +26,8 @@ BEFORE = ("data", "pretrain", "space", "scores", "sensitivity", "profile")
 """Stages before the search, in a chain."""
 AFTER = ("test", "remeasure", "export")
 """Jobs after fine-tuning, side by side."""
+LIKELY = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
+"""By which factors the ends of jobs differ from one generation to the next."""
 GOOD_ENOUGH = 1.05
 """Fewer shards are recommended where more would save less than a twentieth."""
 
@@ -67,14 +69,14 @@ class Overheads:
 
     Attributes:
         start: from submission until the stage begins: SLURM, and Snakemake starting twice.
-        end: from the end of the stage until that of its job.
+        end: from the stage's last line in its log until the end of its job.
         step: Snakemake's own for a stage that runs beside it.
         look: from submission to the first look, and from each look that found a job finished to the next.
         growth: by which the interval grows with each look that found none.
     """
 
     start: float = 6.0
-    end: float = 1.0
+    end: float = 2.0
     step: float = 1.0
     look: float = 1.0
     growth: float = 10.0
@@ -168,29 +170,28 @@ def line(points: Sequence[tuple[int, float]], start: float) -> Line:
 def overheads(results: Path, known: Overheads) -> Overheads:
     """Overheads of a run on a cluster, from when its files were written; `known` where they do not tell.
 
+    Snakemake touches a table when it sees that its job has ended, so the end of a shard is read from its log, which has
+    a line a candidate.
+
     Args:
         results: of a run that went through undisturbed.
         known: what else is assumed.
     """
-    starts, ends, steps = [], [], []
+    starts, steps = [], []
     for folder in results.glob("*/seed*/gen*"):
         records = results / "benchmarks" / folder.relative_to(results)
-        archive, made = folder / "archive.parquet", _newest(folder, "initial", "variation", "offspring")
-        shards = sorted(folder.glob("errors-*.parquet"))
-        if made is None or not shards or not archive.is_file():
+        logs = results / "logs" / folder.relative_to(results)
+        made = _newest(folder, "initial", "variation", "offspring")
+        if made is None or not (folder / "archive.parquet").is_file():
             continue
-        written = [shard.stat().st_mtime - made for shard in shards]
-        works = [_seconds(records / f"{shard.stem.replace('errors', 'evaluate')}.tsv") for shard in shards]
-        starts.append(min(when - seconds for when, seconds in zip(written, works, strict=True)))
-        begun = archive.stat().st_mtime - _seconds(records / "select.tsv") - made
-        ends.append(begun - looked(written, known)[-1])
+        shards = [shard.stem.replace("errors", "evaluate") for shard in folder.glob("errors-*.parquet")]
+        ended = {shard: (logs / f"{shard}.log").stat().st_mtime for shard in shards}
+        starts += [when - _seconds(records / f"{shard}.tsv") - made for shard, when in ended.items() if when > made]
         before = _newest(folder.with_name(f"gen{int(folder.name[3:]) - 1}"), "archive")
         light = [_seconds(records / f"{name}.tsv") for name in LIGHT[:-1] if (records / f"{name}.tsv").is_file()]
         if before is not None and light:
             steps.append((made - before - sum(light)) / len(light))
-    return replace(
-        known, start=_middle(starts, known.start), end=_middle(ends, known.end), step=_middle(steps, known.step)
-    )
+    return replace(known, start=_middle(starts, known.start), step=_middle(steps, known.step))
 
 
 def looked(ends: Iterable[float], times: Overheads) -> list[float]:
@@ -206,14 +207,19 @@ def looked(ends: Iterable[float], times: Overheads) -> list[float]:
 
 
 def wave(works: Sequence[float], slots: int, times: Overheads) -> tuple[float, float]:
-    """Seconds until jobs submitted together have all ended, and until they are all seen to have."""
+    """Seconds until jobs submitted together have all ended, and until they are all seen to have, on average.
+
+    A job that takes a little longer than the last may miss a look, and the next is long after: so what is seen is
+    averaged over the ends that are as likely.
+    """
     free = [0.0] * slots
     ends = []
     for work in works:
         end = heapq.heappop(free) + times.start + work + times.end
         heapq.heappush(free, end)
         ends.append(end)
-    return max(ends), looked(ends, times)[-1]
+    seen = [looked([end * factor for end in ends], times)[-1] for factor in LIKELY]
+    return max(ends), max(statistics.fmean(seen), max(ends))
 
 
 def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards: int | None = None) -> Plan:

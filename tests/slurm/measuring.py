@@ -113,7 +113,8 @@ def overhead(folder: Path) -> None:
 def plan(folder: Path) -> None:
     for number, (name, settings) in enumerate(UNLIKE.items()):
         run = modelled(settings, folder / f"model{number}")
-        pilot = Run(run.folder, merged(settings, {"shards": 2, "search": {"generations": 1}}))
+        # As many shards as the run's: here all nodes share the cores of one machine, so more shards slow each other.
+        pilot = Run(run.folder, merged(settings, {"search": {"generations": 1}}))
         with cluster() as made:
             piloted, _ = on_a_cluster(pilot, folder / f"pilot{number}", made)
         with cluster() as made:

@@ -1,12 +1,14 @@
 """The cost model of a run on a cluster: known answers, and what must hold of any plan."""
 
+import os
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hamp.cluster.plan import Costs, Line, Overheads, costs, line, looked, plan, recommended, wave
+from hamp.cluster.plan import Costs, Line, Overheads, costs, line, looked, overheads, plan, recommended, wave
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
 
@@ -120,3 +122,18 @@ def test_costs_are_read_from_what_a_run_recorded(tmp_path):
     assert found.light == {"select": 3.5}
     assert found.once == {"pretrain": 100}
     assert found.finetune is None
+
+
+def test_the_start_of_jobs_is_read_from_logs_since_tables_are_touched_later(tmp_path):
+    folder, records, logs = (tmp_path / part / "hamp/seed0/gen0" for part in ("", "benchmarks", "logs"))
+    for place in (folder, records, logs):
+        place.mkdir(parents=True)
+    moments = {folder / "initial.parquet": 100, folder / "archive.parquet": 160}
+    for shard, end in enumerate((121, 123)):
+        (records / f"evaluate-{shard}-of-2.tsv").write_text(f"s\th:m:s\n{15 + shard}\t-\n")
+        moments |= {folder / f"errors-{shard}-of-2.parquet": 150, logs / f"evaluate-{shard}-of-2.log": end}
+    for file, moment in moments.items():
+        file.touch()
+        os.utime(file, (moment, moment))
+    assert overheads(tmp_path, TIMES).start == pytest.approx((121 - 15 - 100 + 123 - 16 - 100) / 2)
+    assert overheads(tmp_path / "nothing", TIMES) == TIMES
