@@ -71,7 +71,8 @@ def parts(run: Run, made: Cluster | None) -> dict[str, float]:
         seconds = {file.stem: planning._seconds(file) for file in tsv.glob("*.tsv")}
         light = sum(seconds[name] for name in ("vary", "surrogate", "local_search", "measure", "select"))
         shards = {name: value for name, value in seconds.items() if name.startswith("evaluate")}
-        written = {name: (folder / f"{name.replace('evaluate', 'errors')}.parquet").stat().st_mtime for name in shards}
+        logs = run.results / f"logs/hamp/seed0/gen{generation}"  # tables are touched once more when they are seen
+        written = {name: (logs / f"{name}.log").stat().st_mtime for name in shards}
         archive = (folder / "archive.parquet").stat().st_mtime
         before = (folder.with_name(f"gen{generation - 1}") / "archive.parquet").stat().st_mtime
         row = {"wall": archive - before, "work": light + max(shards.values())}

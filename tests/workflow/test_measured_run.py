@@ -1,6 +1,10 @@
 """A run that measures on this machine, with evaluation in two jobs at once, and plans for a described device too."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ MEASURING = {"profile", "validation", "measure", "remeasure"}
 CHANGES = {
     "name": "measured",
     "objectives": ["error", "latency_ms", "latency_ms@nano", "memory_bytes"],
-    "device": {"runtime": "pytorch", "batch_size": 1},
+    "device": {"runtime": "onnxruntime", "batch_size": 1},
     "devices": {"nano": {"runtime": "roofline", "description": "jetson-nano", "batch_size": 1}},
     "measure": {"latency": "measured", "rounds": 5, "seconds": 0.2},
     "profile": {"points": 3, "networks": 4, "rounds": 5, "seconds": 5.0},
@@ -63,3 +67,25 @@ def test_two_devices_are_two_objectives_to_the_end(measured):
         assert (table["latency_iqr_ms"].to_numpy() > 0).all()
     text = (measured.results / "report" / "devices.html").read_text()
     assert all(row["candidate"] in text for row in front.to_pylist())
+
+
+def test_the_file_that_the_shown_command_writes_is_as_fast_as_the_table_says(measured):
+    fastest = min(Results(measured.results).front.to_pylist(), key=lambda row: row["latency_ms"])
+    (command,) = re.findall(
+        rf"hamp export {fastest['candidate']} .*", hamp(measured, "pick", "--prefer", "latency", measured.results)
+    )
+    file = measured.folder / "taken.onnx"
+    hamp(measured, *command.split()[1:], "--output", file)
+    device = [f"--device={key}={value}" for key, value in CHANGES["device"].items()]
+    unpruned = measured.results / "export/unpruned.onnx"
+    told = hamp(measured, "measure", unpruned, file, *device)
+    speed = float(re.search(r"([\d.]+) times as fast", told)[1])
+    assert speed == pytest.approx(fastest["baseline_latency_ms"] / fastest["latency_ms"], rel=0.3)
+
+
+def hamp(run: Run, *arguments) -> str:
+    """What a command prints, in the folder of a run."""
+    command = [Path(sys.executable).with_name("hamp"), *map(str, arguments)]
+    done = subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
