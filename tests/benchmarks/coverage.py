@@ -61,7 +61,7 @@ Written by `tests/benchmarks/coverage.py`. For each torchvision network, with ra
 - found in: processor seconds of `discover`;
 - difference: the largest relative difference between the network pruned at random widths, with random branches
   removed, and the silenced full network, in float64, in training and evaluation mode, before and after one step of SGD
-  (resnet152 is that sensitive itself: with its input changed in the last bit, its outputs after a step differ by 8e-10);
+  (resnet152 is that sensitive itself: with its input changed in the last bit, outputs after a step change by 8e-10);
 - left whole: output channels that stay, by reason.
 
 {enough} of {all} classification networks without attention have at least 80% of their convolution channels prunable.
