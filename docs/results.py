@@ -131,6 +131,19 @@ def comparison(name: str, fronts: dict[str, pd.DataFrame]) -> Iterable[str]:
     )
 
 
+def published() -> Iterable[str]:
+    """What others report, and why it is another matter."""
+    yield "## Beside published figures"
+    yield (
+        "Reported by the methods' authors, on lossless CIFAR-10, after long training on GPUs, and by MACs."
+        " Here the images are a JPEG copy, on which the same networks start some points lower; networks are trained"
+        " for a few epochs on a CPU; they are chosen by latency as measured on one device, on validation images; and"
+        " the test images are looked at once. So changes in accuracy can be held against one another only roughly, and"
+        " accuracies not at all."
+    )
+    yield markdown(pd.read_csv(DATA / "published.csv", dtype=str).fillna("–"))
+
+
 def page(runs: dict[str, Results]) -> str:
     """The whole of docs/results.md."""
     parts: list[str] = [
@@ -148,6 +161,7 @@ def page(runs: dict[str, Results]) -> str:
             fronts = {"hamp": front_of(runs[name])}
             fronts |= {title: front_of(runs[other]) for title, other in others.items()}
             parts += comparison(name, fronts)
+    parts += published()
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,6 +14,8 @@ from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, is_laye
 from hamp.pruning.trace import Op, Param, Ref
 
 _IN_PLACE = (elementwise, batch_norm)
+_POSITIONS = ("max_pool2d", "max_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+"""PyTorch also makes the positions of the maxima, as int64, and drops them."""
 
 
 class _Axes:
@@ -59,7 +61,7 @@ def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, branches: l
     for name, parameter in model.named_parameters():
         branch = removed.get(name.rpartition(".")[0], -1)
         tensors.append(_parameter(name, parameter, axes, branch, name in p.used))
-    buffers = _buffers(p, ops, axes, inside)
+    buffers, held = _buffers(p, ops, axes, inside), _held(p, ops, axes, inside)
     moved = _moved(p, ops, axes, inside)
     units = np.zeros((len(grouping.groups), len(axes.rows)), dtype=np.int64)
     for (_, terms, _), column in axes.rows.items():
@@ -72,6 +74,7 @@ def cost_graph(model: nn.Module, p: Propagation, grouping: Grouping, branches: l
         layers,
         np.array(tensors, dtype=np.int64).reshape(-1, 4),
         np.array(buffers, dtype=np.int64).reshape(-1, 4),
+        np.array(held, dtype=np.int64).reshape(-1, 4),
         np.array(moved, dtype=np.int64).reshape(-1, 2),
     )
 
@@ -147,7 +150,7 @@ def _parameter(name: str, parameter: nn.Parameter, axes: _Axes, branch: int, use
 
 
 def _buffers(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) -> list[tuple]:
-    """Activations with the steps at which they are first and last needed; views and in-place results share one."""
+    """Activations with the steps at which they are first and last needed; a result that can be in place is."""
     last: dict[int, int] = {}
     for step, op in enumerate(ops):
         for tensor in op.tensors:
@@ -186,6 +189,54 @@ def _buffers(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int])
     until: dict[int, int] = {}
     for value, host in owner.items():
         until[host] = max(until.get(host, born[host]), last.get(value, born[host]))
+    return _rows(ops, axes, inside, owner, born, until)
+
+
+def _held(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) -> list[tuple]:
+    """Activations as the network's own code makes and holds them: in place only where it says so.
+
+    A BatchNorm is in place where it is folded into the convolution before it.
+    """
+    owner: dict[int, int] = {}
+    by_memory: dict[int, int] = {}
+    born: dict[int, int] = {}
+    convolved: set[int] = set()
+
+    def place(value: int, step: int, host: int | None = None) -> None:
+        owner[value] = by_memory.setdefault(p.trace.storages[value], value if host is None else host)
+        born.setdefault(owner[value], step)
+
+    for ref in pytree.tree_leaves((p.trace.root.args, p.trace.root.kwargs)):
+        if isinstance(ref, Ref):
+            place(ref.value, 0)
+    for step, op in enumerate(ops):
+        source = op.args[0] if op.args else None
+        folded = RULES.get(short_name(op.name)) is batch_norm and isinstance(source, Ref) and source.value in convolved
+        for ref in pytree.tree_leaves(op.output):
+            if isinstance(ref, Ref):
+                place(ref.value, step, owner[source.value] if folded else None)
+                if is_layer(op):
+                    convolved.add(ref.value)
+    until: dict[int, int] = {}
+    for value, host in owner.items():
+        until[host] = max(until.get(host, born[host]), p.trace.released.get(value, len(ops)))
+    positions = []
+    for step, op in enumerate(ops):
+        if short_name(op.name) in _POSITIONS:
+            axis, elements = axes.of_value(op.outputs[0].value, inside.get(op.outputs[0].value, -1))
+            positions.append((axis, 2 * elements, step, step))  # an int64 is as large as two elements of float32
+    return _rows(ops, axes, inside, owner, born, until) + positions
+
+
+def _rows(
+    ops: list[Op],
+    axes: _Axes,
+    inside: dict[int, int],
+    owner: dict[int, int],
+    born: dict[int, int],
+    until: dict[int, int],
+) -> list[tuple]:
+    """Of each piece of memory: axis, elements a channel, first and last step."""
     joined: dict[int, int] = {}  # memory of a branch -> step at which the rest of the network moves in
     for step, op in enumerate(ops):
         for ref in pytree.tree_leaves(op.output):

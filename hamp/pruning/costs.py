@@ -76,7 +76,8 @@ class Graph:
     axis_constant (axes,), axis_units (groups, axes): the count of channels in each axis is
     ``axis_constant + units @ axis_units``; axes of a removed branch, axis_branch (axes,) >= 0, count 0.
     tensors (t, 4): parameters as (axis, axis, factor, used in inference); their size is the product.
-    buffers (b, 4): activations as (axis, elements a channel, first step, last step).
+    buffers (b, 4): activations as (axis, elements a channel, first step, last step), each while it is needed.
+    held (h, 4): the same while the network's own code holds them.
     moved (m, 2): what the cheap layers read and write, as (axis, elements a channel).
     """
 
@@ -86,6 +87,7 @@ class Graph:
     layers: tuple[LayerSpec, ...]
     tensors: NDArray[np.int64]
     buffers: NDArray[np.int64]
+    held: NDArray[np.int64]
     moved: NDArray[np.int64]
 
     def counts(self, units: Matrix, alive: Matrix) -> Matrix:
@@ -140,13 +142,14 @@ class Graph:
         tensors = self.tensors[self.tensors[:, 3] > 0] if inference_only else self.tensors
         return (counts[:, tensors[:, 0]] * counts[:, tensors[:, 1]]) @ tensors[:, 2].astype(np.float64)
 
-    def peak_activations(self, counts: Matrix) -> Matrix:
-        """Largest number of elements alive at once for one image, (n,)."""
-        if not len(self.buffers):
+    def peak_activations(self, counts: Matrix, eager: bool = False) -> Matrix:
+        """Largest number of elements alive at once for one image, (n,); `eager`: by `held`."""
+        buffers = self.held if eager else self.buffers
+        if not len(buffers):
             return np.zeros(len(counts))
-        steps = int(self.buffers[:, 3].max()) + 1
+        steps = int(buffers[:, 3].max()) + 1
         alive = np.zeros((len(self.axis_constant), steps))
-        for axis, size, first, last in self.buffers:
+        for axis, size, first, last in buffers:
             alive[axis, first : last + 1] += size
         return (counts @ np.unique(alive, axis=1)).max(axis=1)
 
@@ -183,5 +186,6 @@ class Graph:
             layers,
             table("tensors", 4),
             table("buffers", 4),
+            table("held", 4),
             table("moved", 2),
         )

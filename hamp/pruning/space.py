@@ -159,19 +159,20 @@ class Space:
         return values
 
     def costs(
-        self, widths: ArrayLike, *, batch_size: int = 1, bytes_per_element: int = 4
+        self, widths: ArrayLike, *, batch_size: int = 1, bytes_per_element: int = 4, eager: bool = False
     ) -> dict[str, NDArray[np.int64]]:
         """Costs of a population (n, groups), each int64 (n,); of one vector (groups,), each (1,).
 
         macs: multiply-adds of one image in convolutions and linear layers. parameters: of the pruned module, as
         built. weight_bytes: parameters that inference uses. activation_bytes: the largest set of activations alive
         at once for `batch_size` images, by liveness over the network; views and element-wise layers that can work
-        in place take no memory of their own. memory_bytes: both. moved_elements: elements of one image that layers
+        in place take no memory of their own. With `eager`, as PyTorch runs the network's own code, which works in place
+        where it says so, and holds what its variables name. memory_bytes: both. moved_elements: elements of one image that layers
         other than convolutions and linear ones read and write.
         """
         counts = self._counts(self.validate(widths))
         weights = self.graph.parameters(counts, inference_only=True) * bytes_per_element
-        activations = self.graph.peak_activations(counts) * (batch_size * bytes_per_element)
+        activations = self.graph.peak_activations(counts, eager) * (batch_size * bytes_per_element)
         found = {
             "macs": self.graph.macs(counts),
             "parameters": self.graph.parameters(counts),

@@ -8,6 +8,7 @@ it runs again on real tensors of a copy.
 
 import copy
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -131,7 +132,8 @@ class Call:
 class Trace:
     """`root` is the call of the whole network; value `v` has shape `shapes[v]` and memory `storages[v]`.
 
-    `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_input`.
+    `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_input`. `released` says after
+    which operation (by number) the network's own code let go of each value; those that it never let go of are absent.
     """
 
     root: Call
@@ -139,6 +141,7 @@ class Trace:
     storages: list[int]
     batch: int
     meta: bool
+    released: dict[int, int]
     sizes: list[tuple] = field(default_factory=list)
 
 
@@ -184,8 +187,8 @@ class _Recorder(TorchFunctionMode):
         described = self.describe((args, kwargs))
         result = func(*args, **kwargs)
         leaves = pytree.tree_leaves(result)
-        name = resolve_name(func) or getattr(func, "__name__", str(func))
-        if any(isinstance(x, Tensor) for x in leaves) or name.endswith("__setitem__"):
+        if _computes(func, leaves):
+            name = _name_of(func)
             first = next((a for a in pytree.tree_leaves(args) if isinstance(a, Tensor)), None)
             before = len(self.shapes)
             op = Op(name, *described, pytree.tree_map(self.new_value, result), self.stack[-1].module)
@@ -193,6 +196,42 @@ class _Recorder(TorchFunctionMode):
             if first is not None and (any(x is first for x in leaves) or name.endswith("__setitem__")):
                 self.writes.append((op, first.untyped_storage()._cdata, before))
         return result
+
+
+class _Lifetimes(TorchFunctionMode):
+    """Runs beside the network as `_Recorder` does, with the same numbers, but holds no tensor."""
+
+    def __init__(self, names: dict[int, str]):
+        super().__init__()
+        self.names = names
+        self.values = self.operations = 0
+        self.released: dict[int, int] = {}
+
+    def follow(self, x: Any) -> None:
+        if isinstance(x, Tensor) and id(x) not in self.names:
+            weakref.finalize(x, self._let_go, self.values).atexit = False
+            self.values += 1
+
+    def _let_go(self, value: int) -> None:
+        self.released[value] = self.operations - 1
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        leaves = pytree.tree_leaves(result)
+        if _computes(func, leaves):
+            self.operations += 1
+            for x in leaves:
+                self.follow(x)
+        return result
+
+
+def _computes(func: Any, results: list[Any]) -> bool:
+    """Whether a call of this function is an operation: it gives or writes a tensor."""
+    return any(isinstance(x, Tensor) for x in results) or _name_of(func).endswith("__setitem__")
+
+
+def _name_of(func: Any) -> str:
+    return resolve_name(func) or getattr(func, "__name__", str(func))
 
 
 def mark_input(trace: Trace, other: Trace) -> None:
@@ -286,12 +325,20 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
         call.output = recorder.describe(output)
         (recorder.stack[-1].body if recorder.stack else calls).append(call)
 
+    hooks = []
     for path, module in model.named_modules():
-        module.register_forward_pre_hook(enter(path), with_kwargs=True, prepend=True)
-        module.register_forward_hook(leave, with_kwargs=True)
+        hooks.append(module.register_forward_pre_hook(enter(path), with_kwargs=True, prepend=True))
+        hooks.append(module.register_forward_hook(leave, with_kwargs=True))
+    lifetimes = _Lifetimes(names)
     try:
         with torch.no_grad(), device, recorder:
             model(sample)
+        for hook in hooks:
+            hook.remove()
+        with torch.no_grad(), device, lifetimes:
+            lifetimes.follow(sample)
+            output = model(sample)  # held, as a caller does
+            released = dict(lifetimes.released)
     except UserError:
         raise
     except Exception as error:
@@ -302,8 +349,9 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
             f"{type(error).__name__}: {text}",
             module,
         ) from error
+    del output
     _mark_clobbering(calls[0], recorder)
-    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta)
+    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta, released)
 
 
 def _mark_clobbering(root: Call, recorder: _Recorder) -> None:

@@ -24,7 +24,12 @@ def known(space: Space, profiles: Profiles) -> Callable[[np.ndarray], dict[str, 
     first = device_of(profiles[""])
 
     def of(widths: np.ndarray) -> dict[str, np.ndarray]:
-        costs = space.costs(widths, batch_size=first.batch_size, bytes_per_element=BYTES[first.data_type])
+        costs = space.costs(
+            widths,
+            batch_size=first.batch_size,
+            bytes_per_element=BYTES[first.data_type],
+            eager=first.runtime == "pytorch",
+        )
         return {
             **{name: predict(widths) for name, predict in latency.items()},
             **{name: costs[name] for name in COMPUTED},

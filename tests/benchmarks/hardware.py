@@ -82,7 +82,7 @@ def counted_memory(name: str, batch_size: int = 16) -> Iterator[Row]:
     """Computed peak memory beside the counted one, and beside the weights alone."""
     shape = UNLIKE[name]
     model, space, _ = network(name, shape)
-    costs = space.costs(space.channels, batch_size=batch_size)
+    costs = space.costs(space.channels, batch_size=batch_size, eager=True)
     counted = memory.peak_bytes(model, shape, Device(batch_size=batch_size))
     ours, plain = (abs(float(costs[key][0]) / counted - 1.0) for key in ("memory_bytes", "weight_bytes"))
     yield row(f"memory of {name}: error", ours, plain, "fraction", smaller=True)
