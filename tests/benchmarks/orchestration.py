@@ -21,7 +21,7 @@ from tests.small_runs import SMALL, Run, merged
 
 GENERATIONS = 4
 SETTINGS = merged(SMALL, {"name": "orchestration", "search": {"population": 20, "offspring": 16}})
-RESNET20 = {"shards": 1, "search": {"population": 20, "offspring": 20}, "evaluate": {"finetune_steps": 0}}
+RESNET20 = {"shards": 1, "search": {"population": 20, "offspring": 20}, "evaluate": {"precision": "float32"}}
 
 
 def workflow_seconds(folder: Path, settings: dict, cores: int) -> tuple[float, dict[str, float]]:

@@ -23,7 +23,7 @@ from tests.benchmarks.random_images import cifar10
 from tests.benchmarks.rows import Row, row
 from tests.small_runs import ROOT, Run
 
-CANDIDATES = 16
+CANDIDATES = 40
 
 
 def settings(folder: Path) -> dict:
@@ -37,6 +37,7 @@ def settings(folder: Path) -> dict:
         "network": {"name": "resnet20", "weights": str(weights)},
         "device": {"runtime": "roofline", "description": "jetson-nano"},
         "measure": {"latency": "predicted"},
+        "evaluate": {"finetune_steps": 0, "precision": "bfloat16"},
         "search": {"population": CANDIDATES},
     }
 
