@@ -75,7 +75,7 @@ class HAMP(Algorithm):
         X = latin_hypercube(self.grid.domain, self.pop_size, self.random_state)
         return Population.new(X=self.grid.decode(X[first_new(X, set())]))
 
-    def _initialize_advance(self, infills: Population | None = None, **_: Any) -> None:
+    def _initialize_advance(self, infills: Any = None, **_: Any) -> None:
         self.known = Archive(
             X=np.zeros((0, self.grid.domain.groups), dtype=np.int32),
             F=np.zeros((0, self.problem.n_obj)),

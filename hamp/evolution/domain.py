@@ -176,9 +176,9 @@ def from_levels(levels: ArrayLike, domain: Domain, before: Widths | None = None)
 
     before: the networks of which single levels were changed (:func:`together`).
     """
-    levels = np.clip(np.asarray(levels), np.where(domain.branch, -1, 0), domain.top)
-    widths = np.minimum(domain.lowest + levels * domain.multiple, domain.channels)
-    return _whole(np.where(levels < 0, 0, widths), domain, before)
+    clipped = np.clip(np.asarray(levels), np.where(domain.branch, -1, 0), domain.top)
+    widths = np.minimum(domain.lowest + clipped * domain.multiple, domain.channels)
+    return _whole(np.where(clipped < 0, 0, widths), domain, before)
 
 
 def to_levels(X: ArrayLike, domain: Domain) -> Widths:

@@ -31,9 +31,9 @@ def population(
         "sensitivity": lambda k: sensitivity_sweep(domain, k, np.asarray(sensitivity, dtype=float)),
         "latin": lambda k: latin_hypercube(domain, k, rng),
     }
-    shares = np.diff(np.linspace(0, n - 1, len(kinds) + 1).round().astype(int)) if kinds else []
+    shares = np.diff(np.linspace(0, n - 1, len(kinds) + 1).round().astype(int)).tolist() if kinds else []
     for kind, share in zip(kinds, shares, strict=True):
-        X, origins = _extend(X, origins, makers[kind](int(share)), kind, n)
+        X, origins = _extend(X, origins, makers[kind](share), kind, n)
     for _ in range(20):  # what coincided is replaced from the hypercube
         if len(X) >= n:
             break

@@ -71,7 +71,7 @@ def portfolio(
     task = _Task(scale.normalise(tied), directions, objectives if value == "hypervolume" else 1, exact)
     reference = reference_point(scale, size)
     if limits is None:
-        open_places = max(size - np.count_nonzero(ranks(tied) == 0), 0)
+        open_places = max(size - int(np.count_nonzero(ranks(tied) == 0)), 0)
         chosen = _choose(task, np.arange(n), size - int(SPREAD * open_places), reference)
     else:
         excess = _excess(tied, np.asarray(limits, dtype=float))

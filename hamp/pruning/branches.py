@@ -193,7 +193,8 @@ def _pass(flow: _Flow, op: Op) -> Ref | None:
         return None
     for tensor in op.tensors:
         if isinstance(tensor, Param):
-            channels = wide and p.channels(wide[0])
+            channels = p.channels(wide[0])
+            assert channels is not None
             own = channels.dims[0] - p.ndim(wide[0]) + p.ndim(tensor)
             if any(n > 1 for d, n in enumerate(p.shape(tensor)) if d != own):
                 return None

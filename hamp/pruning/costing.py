@@ -34,7 +34,8 @@ class _Axes:
         data = atoms.tobytes()
         if data not in self._by_atoms:
             self._by_atoms[data] = self.grouping.units.counts(atoms)
-        return self.add(*self._by_atoms[data], branch)
+        constant, units = self._by_atoms[data]
+        return self.add(constant, units, branch)
 
     def of_atoms(self, atoms: np.ndarray | None, size: int, branch: int = -1) -> int:
         return self.add(size, {}, branch) if atoms is None else self.of_axis(atoms, branch)
@@ -137,7 +138,8 @@ def _owner(weight: Any, op: Op) -> str:
 
 def _parameter(name: str, parameter: nn.Parameter, axes: _Axes, branch: int, used: bool) -> tuple[int, int, int, int]:
     """A parameter's size as the product of two counts and a number."""
-    sides, rest = [], 1
+    sides: list[int] = []
+    rest = 1
     for dim, size in enumerate(parameter.shape):
         atoms = axes.p.atlas.axes.get((name, dim))
         if atoms is None or len(sides) == 2:
@@ -210,13 +212,12 @@ def _held(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) ->
         if isinstance(ref, Ref):
             place(ref.value, 0)
     for step, op in enumerate(ops):
-        source = op.args[0] if op.args else None
-        folded = RULES.get(short_name(op.name)) is batch_norm and isinstance(source, Ref) and source.value in convolved
-        for ref in pytree.tree_leaves(op.output):
-            if isinstance(ref, Ref):
-                place(ref.value, step, owner[source.value] if folded else None)
-                if is_layer(op):
-                    convolved.add(ref.value)
+        source = op.args[0] if op.args and RULES.get(short_name(op.name)) is batch_norm else None
+        host = owner[source.value] if isinstance(source, Ref) and source.value in convolved else None
+        for ref in op.outputs:
+            place(ref.value, step, host)
+        if is_layer(op):
+            convolved.update(ref.value for ref in op.outputs)
     until: dict[int, int] = {}
     for value, host in owner.items():
         until[host] = max(until.get(host, born[host]), p.trace.released.get(value, len(ops)))

@@ -175,10 +175,12 @@ class Graph:
         units = np.zeros((data["groups"], len(constant)), dtype=np.int64)
         rows, columns, values = data["axis_units"]
         units[rows, columns] = values
-        layers = tuple(
-            LayerSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in layer.items()})
-            for layer in data["layers"]
-        )
+
+        def layer(spec: dict[str, Any]) -> LayerSpec:
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
+            return LayerSpec(**values)
+
+        layers = tuple(layer(spec) for spec in data["layers"])
         return cls(
             constant,
             units,

@@ -52,7 +52,8 @@ def discover(
     if channel_multiple < 1:
         raise UserError(f"channel_multiple is {channel_multiple}; it must be 1 or more")
     limit = TimeLimit(time_limit)
-    atlas, propagations = Atlas(), []
+    atlas = Atlas()
+    propagations: list[Propagation] = []
     shapes = {n: tuple(t.shape) for n, t in (*model.named_parameters(), *model.named_buffers())}
     for training in (False, True):
         try:

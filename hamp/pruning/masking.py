@@ -24,7 +24,8 @@ def masked(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | N
     norms: dict[str, Tensor] = {}
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for (name, dim), row in space.index.items():
-        if indices[row] is None or name not in parameters:
+        index = indices[row]
+        if index is None or name not in parameters:
             continue
         parameter = parameters[name]
         stays = torch.from_numpy(kept[space.axes[row]])
@@ -32,7 +33,7 @@ def masked(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | N
         mask = stays.to(parameter.device, parameter.dtype).reshape(shape)
         masks[name] = masks[name] * mask if name in masks else mask.expand(parameter.shape)
         if name.endswith("weight") and parameter.ndim == 1:
-            norms[name] = indices[row].to(parameter.device)
+            norms[name] = index.to(parameter.device)
     return Masked(copy_modules(model, _clone), masks, norms)
 
 

@@ -130,10 +130,12 @@ def _gather(x: Tensor, dim: int, index: list[int] | tuple[int, int]) -> Tensor:
 class ConstantLayer(nn.Module):
     """What is left of the last layer of a removed branch: its bias, once an image, to be broadcast over pixels."""
 
+    bias: nn.Parameter | None
+
     def __init__(self, layer: nn.Module, channel_dim: int, ndim: int):
         super().__init__()
         self.channel_dim, self.ndim = channel_dim, ndim
-        self.channels = layer._parameters["weight"].shape[int(getattr(layer, "transposed", False))]
+        self.channels = layer.get_parameter("weight").shape[int(getattr(layer, "transposed", False))]
         self.register_parameter("bias", layer._parameters.get("bias"))
         self.training = layer.training
 

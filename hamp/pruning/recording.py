@@ -64,7 +64,7 @@ class Recorder:
         A module that is called more than once in a mode becomes part of the program of its caller, and so does one
         that uses tensors from outside.
         """
-        calls = [{} for _ in self.propagations]
+        calls: list[dict[str, list[Call]]] = [{} for _ in self.propagations]
         callers: dict[str, set[str]] = {}
         for p, by_path in zip(self.propagations, calls, strict=True):
             _collect(p.trace.root, by_path, callers)
@@ -355,6 +355,7 @@ class _Body:
     def _resized(self, op: Op, dead: list[int]) -> None:
         """A norm over channels, or a grouped convolution, that the module's code calls with sizes of its own."""
         name, channels = short_name(op.name), self.p.channels(op.args[0])
+        assert channels is not None  # otherwise nothing would change its sizes
         args, kwargs = list(op.args), dict(op.kwargs)
         if name == "layer_norm":
             shape = list(argument(op, 1, "normalized_shape"))

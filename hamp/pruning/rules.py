@@ -85,8 +85,8 @@ def transposed_convolution(p: "Propagation", op: Op) -> None:
 def _contract(p: "Propagation", x, into: tuple[Param, int] | None, out, groups: int, spatial: int) -> None:
     """Join the channels of `x` to the dimension of the weight that reads them."""
     atoms = p.channels_at(x, p.ndim(x) - spatial - 1)
-    if groups == 1:
-        p.bind(*into, atoms, p.why_fixed(x))
+    if groups == 1 and into is not None:
+        p.bind(into[0], into[1], atoms, p.why_fixed(x))
     elif atoms is None:
         p.atlas.pin(out, p.why_fixed(x))
     else:  # the channels of one group of the convolution go together
@@ -145,16 +145,16 @@ def layer_norm(p: "Propagation", op: Op) -> None:
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     channels = p.settled(x)
     first = p.ndim(x) - len(shape)
-    inside = channels is not None and channels.dims[0] >= first
+    inside = channels if channels is not None and channels.dims[0] >= first else None
     for position, name in ((2, "weight"), (3, "bias")):
         tensor = argument(op, position, name)
         if isinstance(tensor, Param):
-            if inside:
-                p.bind(tensor, channels.dims[0] - first, channels.atoms, "")
+            if inside is not None:
+                p.bind(tensor, inside.dims[0] - first, inside.atoms, "")
             else:
                 p.freeze_tensor(tensor, p.why_fixed(x))
-    if inside and not isinstance(argument(op, 2, "weight"), Param):
-        p.atlas.pin(channels.atoms, "layer_norm without parameters")
+    if inside is not None and not isinstance(argument(op, 2, "weight"), Param):
+        p.atlas.pin(inside.atoms, "layer_norm without parameters")
     p.set(op.output, channels)
 
 

@@ -1,6 +1,8 @@
 """Cut the weights of a pruned network out of the full one."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +93,7 @@ def _cutter(space: Space, kept: NDArray[np.bool_]) -> Callable[[str, Tensor], Te
     scratch = torch.empty(8 * _CACHE, dtype=torch.uint8)
 
     def cut(name: str, tensor: Tensor) -> Tensor:
-        chosen = [(dim, indices[row]) for dim, row, _ in by_parameter.get(name, ()) if indices[row] is not None]
+        chosen = [(dim, index) for dim, row, _ in by_parameter.get(name, ()) if (index := indices[row]) is not None]
         data = _select(tensor, chosen, scratch) if chosen else tensor.detach().clone()
         if type(tensor) is nn.Parameter or isinstance(
             tensor, nn.Parameter
@@ -138,15 +140,26 @@ def _replacements(
                 for mode in ("evaluation", "training")
             }
             kind = Program if path else NetworkProgram
-            replace[path] = lambda old, new, kind=kind, steps=steps: kind(new, type(old).__name__, steps)
+            replace[path] = partial(_programmed, kind, steps)
     for number in gone:
         branch = space.programs["branches"][number]
         removed.update(branch["removed"])
         layer, *dims = branch["layer"]
-        replace[layer] = lambda old, new, dims=dims: ConstantLayer(new, *dims)
+        replace[layer] = partial(_constant_layer, dims)
         for norm in branch["norms"]:
             replace[norm] = _constant_norm
     return removed, replace
+
+
+def _programmed(
+    kind: type[Program | NetworkProgram], steps: dict[str, Any], old: nn.Module, new: nn.Module
+) -> nn.Module:
+    return kind(new, type(old).__name__, steps)
+
+
+def _constant_layer(dims: Sequence[int], old: nn.Module, new: nn.Module) -> nn.Module:
+    channel_dim, ndim = dims
+    return ConstantLayer(new, channel_dim, ndim)
 
 
 def _constant_norm(old: nn.Module, new: nn.Module) -> nn.Module:
@@ -164,7 +177,7 @@ def _refit(old: nn.Module, new: nn.Module) -> None:
         into, out = (0, 1) if new.transposed else (1, 0)
         if new.groups == 1:
             table["in_channels"], table["out_channels"] = weight.shape[into], weight.shape[out]
-        else:  # whole groups go
+        elif isinstance(old, _ConvNd):  # whole groups go
             groups = old.groups * weight.shape[0] // before.shape[0]
             table["in_channels"] = old.in_channels // old.groups * groups
             table["out_channels"] = old.out_channels // old.groups * groups

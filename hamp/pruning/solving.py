@@ -20,7 +20,7 @@ from hamp.pruning.recording import Recorder, Unrecordable
 from hamp.pruning.rules import short_name
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Frozen, Space, layers_of
-from hamp.pruning.trace import Call, CannotRun, Ref, TimeLimit, Trace, mark_input, trace
+from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, trace
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ def solve(network: Network, minimum_fraction: float, channel_multiple: int, bran
             if error.op is None:
                 branch_removal, forced = False, set()
             else:
-                _pin(network, error)
+                _pin(network, error.op, str(error))
             continue
         space = _space(network, grouping, branches, programs, minimum_fraction, channel_multiple)
         failure = _failure(network, space)
@@ -101,9 +101,8 @@ def _mark(network: Network) -> str:
     return ""
 
 
-def _pin(network: Network, error: Unrecordable) -> None:
-    op = error.op
-    reason = f"{short_name(op.name)} in {op.module or 'the network'} {error}"
+def _pin(network: Network, op: Op, why: str) -> None:
+    reason = f"{short_name(op.name)} in {op.module or 'the network'} {why}"
     for p in network.propagations:
         if any(op is other for other in p.trace.root.ops()):
             for tensor in (*op.tensors, *op.outputs):

@@ -191,7 +191,8 @@ class _Recorder(TorchFunctionMode):
             name = _name_of(func)
             first = next((a for a in pytree.tree_leaves(args) if isinstance(a, Tensor)), None)
             before = len(self.shapes)
-            op = Op(name, *described, pytree.tree_map(self.new_value, result), self.stack[-1].module)
+            given, named = described
+            op = Op(name, given, named, pytree.tree_map(self.new_value, result), self.stack[-1].module)
             self.stack[-1].body.append(op)
             if first is not None and (any(x is first for x in leaves) or name.endswith("__setitem__")):
                 self.writes.append((op, first.untyped_storage()._cdata, before))
@@ -262,7 +263,7 @@ def mark_input(trace: Trace, other: Trace) -> None:
             raise ValueError("does other things on other batches")
         for item, same in ((ours, theirs), *zip(ours.body, theirs.body, strict=True)):
             item.args, item.kwargs = compare(item.args, same.args), compare(item.kwargs, same.kwargs)
-            if isinstance(item, Call) and item is not ours:
+            if isinstance(item, Call) and isinstance(same, Call) and item is not ours:
                 visit(item, same)
 
     visit(trace.root, other.root)
