@@ -21,6 +21,7 @@ from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
 from hamp.training.evaluation import evaluate
 from hamp.training.hardware import deterministic, place, processor
+from hamp.training.lowering import lower
 from hamp.training.tasks import Task, full_precision
 
 EVALUATION_BATCH = 256
@@ -70,17 +71,19 @@ def train(
     """
     device = processor(hardware)
     place(model, device)
-    teachers = []
+    teachers, lowered = [], []
     if teacher is not None and distillation:
         teachers = [place(teacher, device).eval()]
+        example = images.normalised(images.first(1).images.to(device))
+        lowered = [lower(teachers[0], example, getattr(torch, settings.precision))]
 
     def loss_of(inputs: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             outputs = full_precision(model(inputs))
-            with torch.no_grad():
-                taught = [full_precision(network(inputs)) for network in teachers]
         loss = task.loss(outputs, targets, settings.label_smoothing)
-        for other in taught:
+        for network in lowered:
+            with torch.no_grad():
+                other = network(inputs)
             loss = (1 - distillation) * loss + distillation * task.distance(outputs, other, temperature)
         return loss
 
