@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hamp import tables
 from hamp.configuration import blocks
+from hamp.data.ahead import ahead
 from hamp.data.images import ImageSet
 from hamp.errors import UserError
 from hamp.seeding import seed_of
@@ -111,6 +112,7 @@ def train(
             model.train()
             first = epoch * an_epoch
             batches = _batches(images, settings.batch_size, augmentation, epoch_seed, device)
+            batches = ahead(batches) if device.type == "cuda" else batches
             for step, (inputs, targets) in zip(range(first, min(first + an_epoch, total)), batches, strict=False):
                 for group in optimiser.param_groups:
                     group["lr"] = descent.learning_rate(step, total, settings)

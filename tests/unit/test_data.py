@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from hamp.configuration import blocks
 from hamp.data import sources
+from hamp.data.ahead import ahead
 from hamp.data.images import open_split
 from hamp.data.prepare import prepare
 from hamp.data.source import Source
@@ -256,3 +258,23 @@ def test_described_as_the_shared_images_are() -> None:
     assert description.channels == 3
     assert description.classes[0] == "airplane"
     assert len(description.classes) == 10
+
+
+def test_what_is_made_ahead_is_the_same_and_made_while_the_item_before_is_used():
+    made = []
+
+    def items():
+        for number in range(4):
+            made.append(number)
+            yield number
+        raise UserError("an image cannot be read")
+
+    ones = ahead(items())
+    for wanted in range(4):
+        assert next(ones) == wanted
+        end = time.monotonic() + 5
+        while wanted < 3 and made[-1] == wanted and time.monotonic() < end:
+            time.sleep(0.001)
+        assert made[-1] == min(wanted + 1, 3)
+    with pytest.raises(UserError, match="cannot be read"):
+        next(ones)
