@@ -144,6 +144,11 @@ def published() -> Iterable[str]:
     yield markdown(pd.read_csv(DATA / "published.csv", dtype=str).fillna("–"))
 
 
+def kept() -> dict[str, Results]:
+    """The runs whose tables are here, by name."""
+    return {folder.name: Results(folder) for folder in sorted(DATA.iterdir()) if (folder / "pareto").is_dir()}
+
+
 def page(runs: dict[str, Results]) -> str:
     """The whole of docs/results.md."""
     parts: list[str] = [
@@ -170,7 +175,7 @@ def main(arguments: Sequence[str]) -> None:
     if arguments:
         for folder in arguments[1:]:
             keep(Path(folder))
-    runs = {folder.name: Results(folder) for folder in sorted(DATA.iterdir()) if (folder / "pareto").is_dir()}
+    runs = kept()
     (DOCS / "images").mkdir(exist_ok=True)
     (DOCS / "results.md").write_text(page(runs), encoding="utf-8")
     with styled():

@@ -31,7 +31,7 @@ def methods(folder: Path) -> str:
         last.setdefault(row["method"], {})[row["seed"]] = row
     against = {(row["other"], row["indicator"]): row for row in pairs if row["method"] == "hamp"}
     rows = []
-    for method in ("hamp", *BASELINES):
+    for method in (name for name in ("hamp", *BASELINES) if name in last):
         own = list(last[method].values())
         loose, strict = (against.get((method, name)) for name in ("hypervolume", "hypervolume_strict"))
         reach = (loose or {}).get("evaluations_to_reach")
@@ -101,7 +101,8 @@ def evidence() -> dict[str, str]:
     return {name: metadata[name.encode()].decode() for name in ("evaluations", "spearman", "rmse")}
 
 
-def main() -> None:
+def document() -> str:
+    """The whole of docs/comparison.md."""
     text = (DOCS / "data" / "comparison.md.in").read_text(encoding="utf-8")
     parts = {
         "true": methods(DOCS / "data/comparison"),
@@ -112,8 +113,12 @@ def main() -> None:
     }
     for name, part in parts.items():
         text = text.replace(f"{{{name}}}", part)
+    return text
+
+
+def main() -> None:
     with atomic(DOCS / "comparison.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(document(), encoding="utf-8")
 
 
 if __name__ == "__main__":
