@@ -1,5 +1,6 @@
 """The cost graph of a network, from its trace and the groups of its channels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,50 @@ def _buffers(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int])
     for ref in pytree.tree_leaves(p.trace.root.output):
         if isinstance(ref, Ref):
             last[ref.value] = len(ops)
-    owner: dict[int, int] = {}  # value -> first value in the same memory
+
+    def host_of(step: int, op: Op, owner: dict[int, int]) -> int | None:
+        if RULES.get(short_name(op.name)) not in _IN_PLACE or len(op.outputs) != 1:
+            return None
+        same = [
+            owner[source.value]
+            for source in op.inputs
+            if last[source.value] == step and p.shape(source) == p.shape(op.outputs[0]) and source.value in owner
+        ]
+        return same[0] if same and _free(same[0], owner, last, step) else None
+
+    owner, born = _placed(p, ops, host_of)
+    return _rows(ops, axes, inside, owner, born, {value: last.get(value, born[host]) for value, host in owner.items()})
+
+
+def _held(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) -> list[tuple]:
+    """Activations as the network's own code makes and holds them: in place only where it says so.
+
+    A BatchNorm is in place where it is folded into the convolution before it.
+    """
+    convolved = {ref.value for op in ops if is_layer(op) for ref in op.outputs}
+
+    def host_of(step: int, op: Op, owner: dict[int, int]) -> int | None:
+        source = op.args[0] if op.args and RULES.get(short_name(op.name)) is batch_norm else None
+        return owner[source.value] if isinstance(source, Ref) and source.value in convolved else None
+
+    owner, born = _placed(p, ops, host_of)
+    positions = []
+    for step, op in enumerate(ops):
+        if short_name(op.name) in _POSITIONS:
+            axis, elements = axes.of_value(op.outputs[0].value, inside.get(op.outputs[0].value, -1))
+            positions.append((axis, 2 * elements, step, step))  # an int64 is as large as two elements of float32
+    ends = {value: p.trace.released.get(value, len(ops)) for value in owner}
+    return _rows(ops, axes, inside, owner, born, ends) + positions
+
+
+def _placed(
+    p: Propagation, ops: list[Op], host_of: Callable[[int, Op, dict[int, int]], int | None]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """The first value in the memory of each value, and the step at which that one is made.
+
+    Views share one. host_of: of a step, its operation and what is placed so far, whose memory it works in; None: its own.
+    """
+    owner: dict[int, int] = {}
     by_memory: dict[int, int] = {}
     born: dict[int, int] = {}
 
@@ -172,61 +216,14 @@ def _buffers(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int])
         by_memory.setdefault(memory, owner[value])
         born.setdefault(owner[value], step)
 
-    inputs = [r for r in pytree.tree_leaves((p.trace.root.args, p.trace.root.kwargs)) if isinstance(r, Ref)]
-    for ref in inputs:
-        place(ref.value, 0, None)
-    for step, op in enumerate(ops):
-        outputs = [r for r in pytree.tree_leaves(op.output) if isinstance(r, Ref)]
-        sources = [t for t in op.tensors if isinstance(t, Ref)]
-        host = None
-        if RULES.get(short_name(op.name)) in _IN_PLACE and len(outputs) == 1:
-            same = [
-                owner[s.value]
-                for s in sources
-                if last[s.value] == step and p.shape(s) == p.shape(outputs[0]) and s.value in owner
-            ]
-            host = same[0] if same and _free(same[0], owner, last, step) else None
-        for ref in outputs:
-            place(ref.value, step, host)
-    until: dict[int, int] = {}
-    for value, host in owner.items():
-        until[host] = max(until.get(host, born[host]), last.get(value, born[host]))
-    return _rows(ops, axes, inside, owner, born, until)
-
-
-def _held(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) -> list[tuple]:
-    """Activations as the network's own code makes and holds them: in place only where it says so.
-
-    A BatchNorm is in place where it is folded into the convolution before it.
-    """
-    owner: dict[int, int] = {}
-    by_memory: dict[int, int] = {}
-    born: dict[int, int] = {}
-    convolved: set[int] = set()
-
-    def place(value: int, step: int, host: int | None = None) -> None:
-        owner[value] = by_memory.setdefault(p.trace.storages[value], value if host is None else host)
-        born.setdefault(owner[value], step)
-
     for ref in pytree.tree_leaves((p.trace.root.args, p.trace.root.kwargs)):
         if isinstance(ref, Ref):
-            place(ref.value, 0)
+            place(ref.value, 0, None)
     for step, op in enumerate(ops):
-        source = op.args[0] if op.args and RULES.get(short_name(op.name)) is batch_norm else None
-        host = owner[source.value] if isinstance(source, Ref) and source.value in convolved else None
+        host = host_of(step, op, owner)
         for ref in op.outputs:
             place(ref.value, step, host)
-        if is_layer(op):
-            convolved.update(ref.value for ref in op.outputs)
-    until: dict[int, int] = {}
-    for value, host in owner.items():
-        until[host] = max(until.get(host, born[host]), p.trace.released.get(value, len(ops)))
-    positions = []
-    for step, op in enumerate(ops):
-        if short_name(op.name) in _POSITIONS:
-            axis, elements = axes.of_value(op.outputs[0].value, inside.get(op.outputs[0].value, -1))
-            positions.append((axis, 2 * elements, step, step))  # an int64 is as large as two elements of float32
-    return _rows(ops, axes, inside, owner, born, until) + positions
+    return owner, born
 
 
 def _rows(
@@ -235,9 +232,12 @@ def _rows(
     inside: dict[int, int],
     owner: dict[int, int],
     born: dict[int, int],
-    until: dict[int, int],
+    ends: dict[int, int],
 ) -> list[tuple]:
-    """Of each piece of memory: axis, elements a channel, first and last step."""
+    """Of each piece of memory: axis, elements a channel, first and last step; `ends` are the last steps of the values."""
+    until: dict[int, int] = {}
+    for value, host in owner.items():
+        until[host] = max(until.get(host, born[host]), ends[value])
     joined: dict[int, int] = {}  # memory of a branch -> step at which the rest of the network moves in
     for step, op in enumerate(ops):
         for ref in pytree.tree_leaves(op.output):

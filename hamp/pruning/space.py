@@ -167,8 +167,8 @@ class Space:
         built. weight_bytes: parameters that inference uses. activation_bytes: the largest set of activations alive
         at once for `batch_size` images, by liveness over the network; views and element-wise layers that can work
         in place take no memory of their own. With `eager`, as PyTorch runs the network's own code, which works in place
-        where it says so, and holds what its variables name. memory_bytes: both. moved_elements: elements of one image that layers
-        other than convolutions and linear ones read and write.
+        where it says so, and holds what its variables name. memory_bytes: both. moved_elements: elements of one image
+        that layers other than convolutions and linear ones read and write.
         """
         counts = self._counts(self.validate(widths))
         weights = self.graph.parameters(counts, inference_only=True) * bytes_per_element

@@ -133,7 +133,8 @@ class Trace:
     """`root` is the call of the whole network; value `v` has shape `shapes[v]` and memory `storages[v]`.
 
     `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_input`. `released` says after
-    which operation (by number) the network's own code let go of each value; those that it never let go of are absent.
+    which operation (by number) the network's own code let go of each value, in evaluation mode; those that it never let
+    go of are absent.
     """
 
     root: Call
@@ -224,6 +225,16 @@ class _Lifetimes(TorchFunctionMode):
             for x in leaves:
                 self.follow(x)
         return result
+
+
+def _lifetimes(model: nn.Module, sample: Tensor, names: dict[int, str]) -> dict[int, int]:
+    """After which operation each value is let go of; the input and the output are held, as a caller does."""
+    with _Lifetimes(names) as lifetimes:
+        lifetimes.follow(sample)
+        output = model(sample)
+        released = dict(lifetimes.released)
+    del output
+    return released
 
 
 def _computes(func: Any, results: list[Any]) -> bool:
@@ -330,16 +341,15 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
     for path, module in model.named_modules():
         hooks.append(module.register_forward_pre_hook(enter(path), with_kwargs=True, prepend=True))
         hooks.append(module.register_forward_hook(leave, with_kwargs=True))
-    lifetimes = _Lifetimes(names)
+    released: dict[int, int] = {}
     try:
         with torch.no_grad(), device, recorder:
             model(sample)
         for hook in hooks:
             hook.remove()
-        with torch.no_grad(), device, lifetimes:
-            lifetimes.follow(sample)
-            output = model(sample)  # held, as a caller does
-            released = dict(lifetimes.released)
+        if not training:
+            with torch.no_grad(), device:
+                released = _lifetimes(model, sample, names)
     except UserError:
         raise
     except Exception as error:
@@ -350,7 +360,6 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
             f"{type(error).__name__}: {text}",
             module,
         ) from error
-    del output
     _mark_clobbering(calls[0], recorder)
     return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta, released)
 
