@@ -150,13 +150,8 @@ def difference(
 
 
 def _outputs(network: nn.Module, x: Tensor) -> list[Tensor]:
-    """Those of the network; of a detector those of its head, since rounding decides which of equal boxes it keeps."""
     torch.manual_seed(0)
-    heads: list[object] = []
-    if hasattr(network, "anchor_generator"):
-        network.head.register_forward_hook(lambda module, given, outputs: heads.append(outputs))
-    outputs = network(x)
-    return [t for t in pytree.tree_leaves(heads or outputs) if isinstance(t, Tensor) and t.is_floating_point()]
+    return [t for t in pytree.tree_leaves(network(x)) if isinstance(t, Tensor) and t.is_floating_point()]
 
 
 def prunable_share(network: nn.Module, space: Space) -> float:
