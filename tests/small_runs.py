@@ -78,6 +78,18 @@ class Run:
             raise AssertionError(result.stdout + result.stderr)
         return result
 
+    def hamp(self, *words, check=True, **environment: str) -> str:
+        """What the command says, in this directory."""
+        result = subprocess.run(
+            [sys.executable, "-c", "from hamp.cli import main; main()", *map(str, words)],
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert not check or result.returncode == 0, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
     def planned(self, *targets) -> set[tuple[str, int | None]]:
         """Rule and generation of the jobs that would run, as a dry run lists them."""
         jobs: list[tuple[str, int | None]] = []

@@ -1,8 +1,6 @@
 """A run that was submitted with `hamp submit`, as its user sees it: only the command is used, and SLURM's own."""
 
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,15 +38,7 @@ class Submitted:
 
     def hamp(self, *words: str, check: bool = True) -> str:
         """What the command says."""
-        result = subprocess.run(
-            [sys.executable, "-c", "from hamp.cli import main; main()", *words],
-            cwd=self.run.folder,
-            env=self.cluster.environment | {"PYTHONPATH": str(self.run.code)},
-            capture_output=True,
-            text=True,
-        )
-        assert not check or result.returncode == 0, result.stdout + result.stderr
-        return result.stdout + result.stderr
+        return self.run.hamp(*words, check=check, **self.cluster.environment | {"PYTHONPATH": str(self.run.code)})
 
     def submit(self, *options: str) -> None:
         self.run.command()  # writes the configuration

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,20 +69,12 @@ def test_two_devices_are_two_objectives_to_the_end(measured):
 def test_the_file_that_the_shown_command_writes_is_as_fast_as_the_table_says(measured):
     fastest = min(Results(measured.results).front.to_pylist(), key=lambda row: row["latency_ms"])
     (command,) = re.findall(
-        rf"hamp export {fastest['candidate']} .*", hamp(measured, "pick", "--prefer", "latency", measured.results)
+        rf"hamp export {fastest['candidate']} .*", measured.hamp("pick", "--prefer", "latency", measured.results)
     )
     file = measured.folder / "taken.onnx"
-    hamp(measured, *command.split()[1:], "--output", file)
+    measured.hamp(*command.split()[1:], "--output", file)
     device = [f"--device={key}={value}" for key, value in CHANGES["device"].items()]
     unpruned = measured.results / "export/unpruned.onnx"
-    told = hamp(measured, "measure", unpruned, file, *device)
+    told = measured.hamp("measure", unpruned, file, *device)
     speed = float(re.search(r"([\d.]+) times as fast", told)[1])
     assert speed == pytest.approx(fastest["baseline_latency_ms"] / fastest["latency_ms"], rel=0.3)
-
-
-def hamp(run: Run, *arguments) -> str:
-    """What a command prints, in the folder of a run."""
-    command = [Path(sys.executable).with_name("hamp"), *map(str, arguments)]
-    done = subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout

@@ -57,8 +57,7 @@ def test_the_command_on_the_page_writes_the_network_of_the_page(finished):
         shown = page.locator("#details h2").inner_text()
     words = shlex.split(command)
     assert words[:2] == ["hamp", "export"]
-    program = [sys.executable, "-c", "from hamp.cli import main; main()", *words[1:]]
-    subprocess.run(program, cwd=finished.folder, env=finished.environment | {"OMP_NUM_THREADS": "1"}, check=True)
+    finished.hamp(*words[1:], OMP_NUM_THREADS="1")
     row = {row["candidate"]: row for row in Results(finished.results).front.to_pylist()}[shown]
     file = finished.folder / f"{shown}.onnx"
     data = finished.results / "data"
