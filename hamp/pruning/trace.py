@@ -203,9 +203,9 @@ class _Recorder(TorchFunctionMode):
 class _Lifetimes(TorchFunctionMode):
     """Runs beside the network as `_Recorder` does, with the same numbers, but holds no tensor."""
 
-    def __init__(self, names: dict[int, str]):
+    def __init__(self, names: dict[int, str], limit: TimeLimit):
         super().__init__()
-        self.names = names
+        self.names, self.limit = names, limit
         self.values = self.operations = 0
         self.released: dict[int, int] = {}
 
@@ -218,6 +218,7 @@ class _Lifetimes(TorchFunctionMode):
         self.released[value] = self.operations - 1
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.limit.check("tracing the network")
         result = func(*args, **(kwargs or {}))
         leaves = pytree.tree_leaves(result)
         if _computes(func, leaves):
@@ -227,9 +228,9 @@ class _Lifetimes(TorchFunctionMode):
         return result
 
 
-def _lifetimes(model: nn.Module, sample: Tensor, names: dict[int, str]) -> dict[int, int]:
+def _lifetimes(model: nn.Module, sample: Tensor, names: dict[int, str], limit: TimeLimit) -> dict[int, int]:
     """After which operation each value is let go of; the input and the output are held, as a caller does."""
-    with _Lifetimes(names) as lifetimes:
+    with _Lifetimes(names, limit) as lifetimes:
         lifetimes.follow(sample)
         output = model(sample)
         released = dict(lifetimes.released)
@@ -349,7 +350,7 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
             hook.remove()
         if not training:
             with torch.no_grad(), device:
-                released = _lifetimes(model, sample, names)
+                released = _lifetimes(model, sample, names, limit)
     except UserError:
         raise
     except Exception as error:

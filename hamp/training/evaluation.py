@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
-from hamp.data.ahead import ahead
 from hamp.data.images import ImageSet
-from hamp.training.hardware import place, processor
+from hamp.training.hardware import overlapped, place, processor
 from hamp.training.lowering import lower
 from hamp.training.tasks import Task
 
@@ -37,8 +36,7 @@ def evaluate(
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode():
         network = lower(model, images.normalised(chosen.first(1).images.to(device)), getattr(torch, precision))
-        batches = chosen.batches(batch_size)
-        for pixels, targets in ahead(batches) if device.type == "cuda" else batches:
+        for pixels, targets in overlapped(chosen.batches(batch_size), device):
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()
     return float(total / len(chosen))

@@ -1,15 +1,18 @@
 """Where networks are trained and evaluated."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.utils.deterministic
 from torch import nn
 
+from hamp.data.ahead import ahead
 from hamp.errors import UserError
+
+T = TypeVar("T")
 
 # Of glibc's mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -38,6 +41,11 @@ def processor(hardware: str) -> torch.device:
     if hardware == "cuda" and not torch.cuda.is_available():
         raise UserError("hardware: 'cuda', but this machine has no CUDA device that PyTorch can use; set it to cpu")
     return torch.device(hardware)
+
+
+def overlapped(batches: Iterable[T], device: torch.device) -> Iterable[T]:
+    """The batches; for a GPU each is read and augmented while it computes with the one before."""
+    return ahead(batches) if device.type == "cuda" else batches
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:

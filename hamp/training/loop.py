@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from hamp import tables
 from hamp.configuration import blocks
-from hamp.data.ahead import ahead
 from hamp.data.images import ImageSet
 from hamp.errors import UserError
 from hamp.seeding import seed_of
 from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
 from hamp.training.evaluation import evaluate
-from hamp.training.hardware import deterministic, place, processor
+from hamp.training.hardware import deterministic, overlapped, place, processor
 from hamp.training.lowering import lower
 from hamp.training.tasks import Task, full_precision
 
@@ -111,8 +110,7 @@ def train(
         with deterministic(epoch_seed, device):
             model.train()
             first = epoch * an_epoch
-            batches = _batches(images, settings.batch_size, augmentation, epoch_seed, device)
-            batches = ahead(batches) if device.type == "cuda" else batches
+            batches = overlapped(_batches(images, settings.batch_size, augmentation, epoch_seed, device), device)
             for step, (inputs, targets) in zip(range(first, min(first + an_epoch, total)), batches, strict=False):
                 for group in optimiser.param_groups:
                     group["lr"] = descent.learning_rate(step, total, settings)
