@@ -47,9 +47,6 @@ def combinations(config: Config) -> list[str]:
                 mistakes.append(
                     f"portfolio.{key}.{name}: no objective of this run; its: {', '.join(config.objectives)}"
                 )
-    for name in config.search.generations_of:
-        if name not in config.methods:
-            mistakes.append(f"search.generations_of.{name}: no method of this run; its: {', '.join(config.methods)}")
     for key in ("seeds", "methods"):
         values = getattr(config, key)
         if len(set(values)) < len(values):

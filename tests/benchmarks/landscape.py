@@ -19,10 +19,7 @@ import yaml
 from sklearn.neural_network import MLPRegressor
 from threadpoolctl import threadpool_limits
 
-from hamp.analysis.compare import REFERENCE_ERRORS
-from hamp.analysis.hypervolume import hypervolume
 from hamp.analysis.statistics import spearman
-from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Config
 from hamp.evolution.domain import Domain, encode
 from hamp.stages.compare import compare
@@ -30,13 +27,13 @@ from hamp.stages.measure import predicted
 from hamp.stages.read import read_space
 from hamp.stages.search import search
 from hamp.stages.state import domain
-from hamp.tables import ERRORS, EVALUATED, PROFILE, SENSITIVITY, build, columns, concatenate, matrix, read, write
+from hamp.tables import ERRORS, EVALUATED, PROFILE, SENSITIVITY, build, concatenate, matrix, read, write
+from tests.benchmarks.variants import LIMITS, hypervolume_within, reached
 
 Found = tuple[pa.Table, pa.Table]
 """Archive and last population of a search."""
 
 MEMBERS, FOLDS = 5, 5
-LIMITS = (0.6, 0.75)
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "as it is": {},
     "Gaussian process alone": {"search": {"surrogates": ["gp"]}},
@@ -97,19 +94,6 @@ def judge(truth: Callable[[np.ndarray], np.ndarray], allowed: Domain, images: in
     return errors
 
 
-def hypervolume_within(archive: pa.Table, limit: float) -> float:
-    """Hypervolume of the objectives over (0.9, the limit, the unpruned network's memory)."""
-    F = columns(archive, ["error", "latency_ms", "memory_bytes"])
-    unpruned = F[np.asarray(archive["origin"]) == UNPRUNED][0]
-    return hypervolume(F / [REFERENCE_ERRORS[0], limit * unpruned[1], unpruned[2]], np.ones(3))
-
-
-def inside(archive: pa.Table, population: pa.Table, limit: float) -> float:
-    """Share of a population whose latency is at most this share of the unpruned network's."""
-    unpruned = archive["latency_ms"].to_numpy()[np.asarray(archive["origin"]) == UNPRUNED][0]
-    return float(np.mean(population["latency_ms"].to_numpy() <= limit * unpruned))
-
-
 def ablations(config: Config, run: Callable[[Config, str, int], Found], seeds: list[int]) -> pa.Table:
     """What becomes of the search with one thing changed, a row a variant and seed."""
     rows = []
@@ -119,14 +103,8 @@ def ablations(config: Config, run: Callable[[Config, str, int], Found], seeds: l
             settings[block] |= values
         changed = Config.model_validate(settings)
         for seed in seeds:
-            archive, population = run(changed, "hamp", seed)
-            last = compare({("hamp", seed): archive}, config.objectives).curves.to_pylist()[-1]
-            row = {name: last[name] for name in ("seed", "evaluations", "hypervolume", "hypervolume_strict")}
-            for limit in LIMITS:
-                row[f"inside_{limit:.0%}"] = inside(archive, population, limit)
-                row[f"hypervolume_{limit:.0%}"] = hypervolume_within(archive, limit)
-            rows.append({"variant": variant, **row})
-            print(variant, {name: round(value, 4) for name, value in row.items()}, flush=True)
+            rows.append({"variant": variant, **reached(*run(changed, "hamp", seed), config.objectives, seed)})
+            print(rows[-1], flush=True)
     return pa.Table.from_pylist(rows)
 
 

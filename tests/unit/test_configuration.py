@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import merged
 
 from hamp.configuration.blocks import Config
 from hamp.configuration.document import documents
@@ -41,6 +42,19 @@ def test_keys_and_values_of_every_experiment_are_valid(file):
         found = str(error).splitlines()
     # Only what lies outside the repository may be missing here.
     assert all("is not a f" in line for line in found)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config/ablations").glob("*.yaml")), ids=lambda file: file.name)
+def test_every_ablation_changes_the_comparison_and_has_a_name_of_its_own(file):
+    compared, changes = (
+        yaml.safe_load(path.read_text()) for path in (ROOT / "config/experiments/cifar10-resnet20-compare.yaml", file)
+    )
+    for settings in (compared, changes):
+        settings.pop("network", None)  # whose weights lie outside the repository
+        settings.pop("data", None)
+    whole = load(merged(compared, changes))
+    assert whole.name == f"cifar10-resnet20-{file.stem}"
+    assert whole.model_copy(update={"name": compared["name"]}) != load(compared)
 
 
 def test_schema_describes_every_key():
