@@ -19,6 +19,10 @@ from hamp.hardware.devices import analytic, load
 OUTLIER = 3.0
 # Interquartile range of the unpruned network, as a share of its median, above which a machine is called busy.
 BUSY = 0.25
+# Seconds that a short network runs untimed before it is timed. Beside a process that fills the shared cache, the
+# unpruned ResNet-20 (0.4 ms) as a candidate came out 6 to 9% slower than itself as the reference, which runs at every
+# other turn and is never quite cold, after one untimed run; 1 to 3% after four, 0.5% after eight.
+SETTLE = 0.004
 # Share of interrupted runs that is told.
 INTERRUPTED = 0.05
 
@@ -53,6 +57,7 @@ def measure(
         warmup=settings.warmup,
         seconds=settings.seconds,
         seed=seed,
+        settle=SETTLE,
     )
     facts = {**fingerprint.take(device), **played.get("fingerprint", {})}
     if say:

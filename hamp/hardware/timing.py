@@ -3,7 +3,7 @@
 Three disturbances are met. Slow drift (clock, heat, neighbours): each duration is compared with those of a
 reference network around it, of which the median counts, so that their own scatter does not. Interruption (another
 process had the processor meanwhile): the system counts these, and an interrupted run is thrown away and run again.
-Cold caches (another network ran before): a short network runs once untimed before it is timed, as it would in a loop.
+Cold caches (another network ran before): a short network runs untimed before it is timed, as it would in a loop.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Run = Callable[[], Optional[float]]  # noqa: UP045
 
 # An interrupted run is repeated at most so often; then the shortest of them counts.
 TRIES = 8
-# A network that takes less than this many seconds runs once untimed before a sample: filling the caches of a core
-# (some MB) takes a tenth of a millisecond or more.
+# A network that takes less than this many seconds runs untimed before a sample: filling the caches of a core (some MB)
+# takes a tenth of a millisecond or more.
 SHORT = 0.02
 # A duration is compared with the median of so many runs of the reference before it, and as many after it. On a
 # machine with eight times more processes than cores this halved the scatter between two sessions, against one before
@@ -84,6 +84,7 @@ def play(
     seed: int,
     every: int = 1,
     sample: float = 0.0,
+    settle: float = 0.0,
 ) -> dict[str, object]:
     """Time `runs` in interleaved rounds, each round in a new random order.
 
@@ -99,6 +100,7 @@ def play(
         seed: of the order.
         every: networks between two runs of the reference.
         sample: a network is repeated until one sample lasts about this many seconds.
+        settle: about how many seconds a short network runs untimed before a sample, once at least.
 
     Returns:
         `times` and `references`: durations in seconds by name and round, its own and the reference's around it
@@ -118,7 +120,8 @@ def play(
 
     def timed(name: str) -> float:
         if typical[name] < SHORT:
-            once(runs[name])
+            for _ in range(max(1, round(settle / typical[name]))):
+                once(runs[name])
         duration, thrown = undisturbed(runs[name], max(1, int(sample / typical[name])), start + budget)
         times[name].append(duration)
         attempts.append(thrown)
