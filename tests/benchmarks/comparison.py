@@ -1,4 +1,4 @@
-"""Write docs/comparison.md from the tables in docs/data/.
+"""Write docs/comparison.md and its figure from the tables in docs/data/.
 
 python -m tests.benchmarks.comparison
 """
@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from hamp.analysis.statistics import friedman
+from hamp.report.search import hypervolume_figure
+from hamp.report.style import styled
 from hamp.tables import CURVES, FORESIGHT, PAIRS, atomic, read
 
 DOCS = Path(__file__).parents[2] / "docs"
 BASELINES = ("nsga2", "netadapt", "sms_emoa", "moead", "random", "prescreen", "portfolio", "local_search")
+PROBLEMS = {"true": "comparison", "measured": "comparison-measured", "resnet56": "comparison-resnet56"}
+"""Folders in docs/data of the problems that were compared by true evaluations."""
+
 Row = dict[str, Any]
 
 
@@ -25,10 +31,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def methods(folder: Path) -> str:
     """A row a method: mean and spread over the seeds of what it reached, hamp over it, and where hamp met its value."""
-    curves, pairs = (read(folder / f"{name}.parquet", schema).to_pylist() for name, schema in TABLES)
-    last: dict[str, dict[int, Row]] = {}
-    for row in curves:
-        last.setdefault(row["method"], {})[row["seed"]] = row
+    last, pairs = final(folder), read(folder / "pairs.parquet", PAIRS).to_pylist()
     against = {(row["other"], row["indicator"]): row for row in pairs if row["method"] == "hamp"}
     rows = []
     for method in (name for name in ("hamp", *BASELINES) if name in last):
@@ -52,7 +55,26 @@ def methods(folder: Path) -> str:
     return table((*head, "`hamp` over it", "seeds `hamp` wins", "`hamp` meets it after"), rows)
 
 
-TABLES = (("curves", CURVES), ("pairs", PAIRS))
+def final(folder: Path) -> dict[str, dict[int, Row]]:
+    """By method and seed, the curves' row of the last generation."""
+    last: dict[str, dict[int, Row]] = {}
+    for row in read(folder / "curves.parquet", CURVES).to_pylist():
+        last.setdefault(row["method"], {})[row["seed"]] = row
+    return last
+
+
+def ranks(folders: Sequence[Path]) -> str:
+    """Mean ranks, over problems, of the methods that all of them have, by the mean hypervolume over the seeds."""
+    problems = [final(folder) for folder in folders]
+    common = [name for name in ("hamp", *BASELINES) if all(name in problem for problem in problems)]
+    rows = []
+    for indicator, name in (("hypervolume", "hypervolume"), ("hypervolume_strict", "strict")):
+        means = [
+            [np.mean([row[indicator] for row in problem[method].values()]) for method in common] for problem in problems
+        ]
+        ranking = friedman(means)
+        rows.append((name, *(f"{rank:.2f}" for rank in ranking.ranks), f"{ranking.p:.3f}"))
+    return table(("mean rank", *(f"`{method}`" for method in common), "p"), rows)
 
 
 def spread(rows: Sequence[Row], name: str) -> str:
@@ -80,19 +102,19 @@ def foresight() -> str:
     return table(("generation", "median", "least", "cross-validated, least", "model"), found)
 
 
-def ablations() -> str:
-    """A row a variant: means over the seeds."""
-    rows = pq.read_table(DOCS / "data/landscape/ablations.parquet").to_pylist()
+def variants(file: Path, limits: Sequence[str] = ("60%", "75%")) -> str:
+    """A row a variant of `hamp`: means over the seeds."""
+    rows = pq.read_table(file).to_pylist()
     found = []
     for variant in dict.fromkeys(row["variant"] for row in rows):
         group = [row for row in rows if row["variant"] == variant]
         mean = {name: np.mean([row[name] for row in group]) for name in group[0] if name != "variant"}
-        values = [f"{mean[name]:.4f}" for name in ("hypervolume", "hypervolume_strict")]
-        for limit in ("60%", "75%"):
+        values = [spread(group, name) for name in ("hypervolume", "hypervolume_strict")]
+        for limit in limits:
             values += [f"{mean[f'hypervolume_{limit}']:.4f}", f"{mean[f'inside_{limit}']:.0%}"]
-        found.append((variant, *values))
-    head = ["variant", "hypervolume", "strict"]
-    return table([*head, "below 60%", "population there", "below 75%", "population there"], found)
+        found.append((variant, len(group), f"{mean['evaluations']:.0f}", *values))
+    head = ["variant", "searches", "evaluations", "hypervolume", "strict"]
+    return table([*head, *(name for limit in limits for name in (f"below {limit}", "population there"))], found)
 
 
 def evidence() -> dict[str, str]:
@@ -104,11 +126,15 @@ def evidence() -> dict[str, str]:
 def document() -> str:
     """The whole of docs/comparison.md."""
     text = (DOCS / "data" / "comparison.md.in").read_text(encoding="utf-8")
+    problems = {name: DOCS / "data" / folder for name, folder in PROBLEMS.items()}
     parts = {
-        "true": methods(DOCS / "data/comparison"),
+        **{name: methods(folder) for name, folder in problems.items()},
         "fitted": methods(DOCS / "data/landscape"),
+        "ranks": ranks(list(problems.values())),
         "foresight": foresight(),
-        "ablations": ablations(),
+        "limited": variants(DOCS / "data/limited.parquet", ("60%",)),
+        "groups": variants(DOCS / "data/groups.parquet", ()),
+        "ablations": variants(DOCS / "data/landscape/ablations.parquet"),
         **evidence(),
     }
     for name, part in parts.items():
@@ -119,6 +145,9 @@ def document() -> str:
 def main() -> None:
     with atomic(DOCS / "comparison.md") as temporary:
         temporary.write_text(document(), encoding="utf-8")
+    with styled():
+        made = hypervolume_figure(read(DOCS / "data/comparison/curves.parquet", CURVES))
+        made.savefig(DOCS / "images" / "comparison.png", dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":
