@@ -14,6 +14,7 @@ import pyarrow as pa
 from hamp.analysis.compare import REFERENCE_ERRORS
 from hamp.analysis.hypervolume import hypervolume
 from hamp.candidates import UNPRUNED
+from hamp.command import generation_of, search_of
 from hamp.stages.compare import compare
 from hamp.tables import EVALUATED, columns, read, write
 
@@ -46,11 +47,6 @@ def reached(archive: pa.Table, population: pa.Table, objectives: Sequence[str], 
     return row
 
 
-def last_generation(search: Path) -> Path:
-    """Folder of a search's last generation."""
-    return max(search.glob("gen*"), key=lambda folder: int(folder.name.removeprefix("gen")))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("output", type=Path)
@@ -60,10 +56,10 @@ def main() -> None:
     for run in arguments.runs:
         label, _, results = run.partition("=")
         for search in sorted(Path(results).glob("hamp/seed*")):
-            last = last_generation(search)
-            archive, population = (read(last / f"{name}.parquet", EVALUATED) for name in ("archive", "population"))
-            seed = int(search.name.removeprefix("seed"))
-            rows.append({"variant": label, **reached(archive, population, OBJECTIVES, seed)})
+            last = max(search.glob("gen*/archive.parquet"), key=generation_of)
+            tables = (read(last.with_name(f"{name}.parquet"), EVALUATED) for name in ("archive", "population"))
+            _, seed = search_of(last)
+            rows.append({"variant": label, **reached(*tables, OBJECTIVES, seed)})
     write(pa.Table.from_pylist(rows), arguments.output)
 
 
