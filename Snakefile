@@ -64,6 +64,7 @@ if CONFIG.device.runtime == "remote" or CONFIG.measure.latency == "predicted":
 
 
 onstart:
+    spare_the_scheduler()
     look_at_slurm()
 
 

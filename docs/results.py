@@ -27,8 +27,8 @@ KEPT = (
     "profile/validation.parquet",
 )
 SPEEDS = (1.2, 1.5, 2.0, 2.5, 3.0)
-COMPARED = {"netadapt": "NetAdapt", "uniform": "uniform L1"}
-"""Suffixes of the names of runs with one other method, and what to call it."""
+COMPARED = {"netadapt": "NetAdapt", "l1": "uniform L1"}
+"""Suffixes of the names of runs with config/competitors, and what to call them."""
 
 
 def keep(folder: Path) -> None:

@@ -44,17 +44,22 @@ def test_keys_and_values_of_every_experiment_are_valid(file):
     assert all("is not a f" in line for line in found)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "config/ablations").glob("*.yaml")), ids=lambda file: file.name)
-def test_every_ablation_changes_the_comparison_and_has_a_name_of_its_own(file):
-    compared, changes = (
-        yaml.safe_load(path.read_text()) for path in (ROOT / "config/experiments/cifar10-resnet20-compare.yaml", file)
-    )
-    for settings in (compared, changes):
+LAID_OVER = [
+    *((file, "cifar10-resnet20-compare") for file in sorted((ROOT / "config/ablations").glob("*.yaml"))),
+    *((file, "cifar10-resnet20") for file in sorted((ROOT / "config/competitors").glob("*.yaml"))),
+]
+
+
+@pytest.mark.parametrize(("file", "experiment"), LAID_OVER, ids=lambda value: getattr(value, "stem", value))
+def test_every_file_that_is_laid_over_an_experiment_changes_it_and_has_a_name_of_its_own(file, experiment):
+    base = ROOT / f"config/experiments/{experiment}.yaml"
+    given, changes = (yaml.safe_load(path.read_text()) for path in (base, file))
+    for settings in (given, changes):
         settings.pop("network", None)  # whose weights lie outside the repository
         settings.pop("data", None)
-    whole = load(merged(compared, changes))
+    whole = load(merged(given, changes))
     assert whole.name == f"cifar10-resnet20-{file.stem}"
-    assert whole.model_copy(update={"name": compared["name"]}) != load(compared)
+    assert whole.model_copy(update={"name": given["name"]}) != load(given)
 
 
 def test_schema_describes_every_key():

@@ -1,5 +1,8 @@
 """Several methods in one run: compared; one alone: not."""
 
+import subprocess
+
+import psutil
 import pytest
 
 from hamp.tables import CURVES, EVALUATED, FORESIGHT, PAIRS, RANKS, read
@@ -26,3 +29,17 @@ def test_several_searches_are_compared_and_one_alone_is_not(finished, run):
     foresight = read(folder / "foresight.parquet", FORESIGHT)
     assert foresight["generation"].to_pylist() == [1, 2]
     assert set(foresight["method"].to_pylist()) == {"hamp"}
+
+
+def test_searches_that_wait_for_a_core_do_not_make_snakemake_look_ever_more_often(run):
+    run = run.changed(methods=["nsga2", "random"], shards=1)
+    with subprocess.Popen(
+        run.command("search", cores=1), cwd=run.folder, env=run.environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        watched = psutil.Process(process.pid)
+        threads = [watched.num_threads() for line in process.stderr if line.startswith("Finished jobid")]
+    assert process.returncode == 0
+    jobs = len(threads)
+    assert jobs > 15
+    # Each timer is a thread: without a limit on the rate there is none, with Snakemake's own about one a job.
+    assert max(threads) < jobs / 2

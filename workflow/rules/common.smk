@@ -287,6 +287,17 @@ def device_gpu(devices):
     return int(any(device.hardware == "cuda" for device in here))
 
 
+def spare_the_scheduler():
+    """On one machine, no limit on how many jobs start in a second.
+
+    With one, each look of Snakemake's scheduler at jobs that wait for a core starts a timer, after which it looks again
+    and starts the next one; with every job that ends there is one timer more, and after some hundred jobs Snakemake
+    alone takes half a core (seen in 9.27).
+    """
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 def look_at_slurm():
     """Before the first job: end a run that would wait for ever, since SLURM can't tell what became of its jobs."""
     if workflow.exec_mode != ExecMode.DEFAULT or not hasattr(
