@@ -78,5 +78,6 @@ rule all:
 # The search alone, without fine-tuning: what a comparison of methods needs.
 rule search:
     input:
+        rules.settings.output,
         rules.hypervolume.output,
         comparison,
