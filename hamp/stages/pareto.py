@@ -43,6 +43,8 @@ def hypervolumes(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) ->
 def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size: int, wanted: Portfolio) -> pa.Table:
     """The front over all searches, at most `size` of it, chosen as the portfolio that is wanted; table MEMBERS.
 
+    What is beyond the user's limits is left out, unless all of it is: a search keeps some of it to move on, but to
+    fine-tune it is of no use to one who set them.
     The unpruned network is no member: it is exported beside them. A candidate found by several searches is
     credited to the first.
     """
@@ -60,6 +62,9 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     F = columns(union, ordered(objectives))
     front = np.flatnonzero(non_dominated(F))
     wishes = settings(wanted, next(iter(archives.values())), objectives)
+    if wishes.limits is not None:
+        inside = (F[front] <= wishes.limits).all(axis=1)
+        front = front[inside] if inside.any() else front
     kept = portfolio(F[front], size, preferences=wishes.preferences, limits=wishes.limits, value=wishes.value)
     chosen = np.sort(front[kept.indices])
     return union.take(chosen[np.argsort(F[chosen, 0], kind="stable")])

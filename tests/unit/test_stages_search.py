@@ -108,8 +108,16 @@ def test_survivors_and_the_front_keep_to_the_limits(limits):
         )
         front = aggregate({("hamp", 0): archive}, ["error", "latency_ms"], 10, wanted)
         chosen[name] = [int(np.sum(table["latency_ms"].to_numpy() <= 4.0)) for table in (population, front)]
-    assert min(chosen["limited"]) >= 8
+    population, front = chosen["limited"]
+    assert population >= 8
+    assert front == 10  # nothing beyond is fine-tuned
     assert max(chosen["free"]) <= 6
+
+
+def test_where_nothing_is_within_the_limits_the_front_is_what_there_is():
+    archive = archive_of(np.linspace(0.1, 0.9, 8), np.linspace(10, 5, 8))
+    front = aggregate({("hamp", 0): archive}, ["error", "latency_ms"], 4, Portfolio(limits={"latency_ms": 1.0}))
+    assert len(front) == 4
 
 
 def test_differences_within_the_noise_are_ties():
