@@ -288,13 +288,14 @@ def device_gpu(devices):
 
 
 def spare_the_scheduler():
-    """On one machine, no limit on how many jobs start in a second.
+    """Drop Snakemake's default limit on how many jobs start in a second; one that the user set stays.
 
-    With one, each look of Snakemake's scheduler at jobs that wait for a core starts a timer, after which it looks again
-    and starts the next one; with every job that ends there is one timer more, and after some hundred jobs Snakemake
-    alone takes half a core (seen in 9.27).
+    With a limit, each look of the scheduler at jobs that wait for a core starts a timer, after which it looks again and
+    starts the next one; with every job that ends there is one timer more, and after some hundred jobs Snakemake alone
+    takes half a core (seen in 9.27).
     """
-    if workflow.local_exec:
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 
 
