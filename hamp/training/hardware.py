@@ -56,18 +56,19 @@ def place(model: nn.Module, device: torch.device) -> nn.Module:
 @contextmanager
 def deterministic(seed: int, device: torch.device) -> Iterator[None]:
     """Within it, equal seeds give equal numbers (for an equal number of threads); then all is as it was."""
-    enabled, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    # This way because `use_deterministic_algorithms` imports PyTorch's compiler to tell it too, which takes a second.
+    mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     memory: Any = torch.utils.deterministic  # whose attribute is made at run time
     filled = memory.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+        torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
         # what nobody reads need not be equal, and writing it is a fifteenth of a training step
         memory.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = False
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(enabled)
+            torch.set_deterministic_debug_mode(mode)
             memory.fill_uninitialized_memory = filled
             torch.backends.cudnn.benchmark = benchmark

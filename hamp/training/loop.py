@@ -90,7 +90,8 @@ def train(
     an_epoch = max(1, len(images) // settings.batch_size)
     total = settings.epochs * an_epoch if steps is None else steps
     epochs = math.ceil(total / an_epoch)
-    optimiser = descent.optimiser(model, settings)
+    parameters = descent.trained(model)
+    momenta: descent.Momenta = {}
     average = descent.start(model) if settings.average else {}
     rows: list[dict[str, Any]] = []
     key = ""
@@ -99,7 +100,7 @@ def train(
         key = _key(model, teachers, images, [settings, augmentation], [task.name, *map(str, arguments)])
         if (state := checkpoints.restore(checkpoint, key)) is not None:
             model.load_state_dict(state["model"])
-            optimiser.load_state_dict(state["optimiser"])
+            momenta = {entry: value.to(device) for entry, value in state["momenta"].items()}
             average = {entry: value.to(device) for entry, value in state["average"].items()}
             rows = state["rows"]
 
@@ -112,12 +113,10 @@ def train(
             first = epoch * an_epoch
             batches = overlapped(_batches(images, settings.batch_size, augmentation, epoch_seed, device), device)
             for step, (inputs, targets) in zip(range(first, min(first + an_epoch, total)), batches, strict=False):
-                for group in optimiser.param_groups:
-                    group["lr"] = descent.learning_rate(step, total, settings)
                 loss = loss_of(inputs, targets)
-                optimiser.zero_grad(set_to_none=True)
+                model.zero_grad(set_to_none=True)
                 loss.backward()
-                optimiser.step()
+                descent.descend(parameters, momenta, descent.learning_rate(step, total, settings), settings)
                 losses.append(loss.detach())
                 if average:
                     descent.follow(average, model, settings.average, step)
@@ -139,7 +138,7 @@ def train(
                 flush=True,
             )
         if checkpoint is not None:
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            state = {"model": model.state_dict(), "momenta": momenta}
             checkpoints.save(checkpoint, key, {**state, "average": average, "rows": rows})
 
     descent.replace(model, average)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from hamp.training.tasks import full_precision
@@ -50,7 +49,7 @@ def lower(model: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32)
     try:
         with torch.no_grad():
             traced = copy.deepcopy(_traced(model))
-            ShapeProp(traced).propagate(example)
+            _Shapes(traced).run(example)
             _fold_batch_norms(traced)
             if example.device.type == "cpu" and torch.backends.mkldnn.is_available():
                 _fuse_convolutions(traced)
@@ -115,6 +114,15 @@ class FusedConvolution(nn.Module):
         return torch.ops.mkldnn._convolution_pointwise.binary(
             x, other, self.weight, self.bias, *self.geometry, "add", None, unary, list(scalars), ""
         )
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of what each step gives; PyTorch's own `ShapeProp` imports symbolic algebra for it."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        n.meta["shape"] = result.shape if isinstance(result, Tensor) else None
+        return result
 
 
 class _Tracer(fx.Tracer):
@@ -200,7 +208,7 @@ def _other_addend(node: fx.Node, one: fx.Node) -> fx.Node | None:
     first, second = node.args
     if first is second or not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
         return None
-    shapes = [getattr(addend.meta.get("tensor_meta"), "shape", None) for addend in (first, second)]
+    shapes = [addend.meta.get("shape") for addend in (first, second)]
     if shapes[0] is None or shapes[0] != shapes[1]:
         return None
     return second if first is one else first

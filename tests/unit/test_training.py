@@ -222,13 +222,61 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[30] == pytest.approx(0.25)
 
 
-def test_weight_decay_is_for_weights() -> None:
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_a_step_is_that_of_torch_with_weight_decay_on_weights(momentum) -> None:
+    ours, theirs = network(), network()
+    theirs.load_state_dict(ours.state_dict())
+    weights = [m.weight for m in theirs.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    rest = [p for p in theirs.parameters() if all(p is not weight for weight in weights)]
+    torch_sgd = torch.optim.SGD(
+        [{"params": weights, "weight_decay": 0.1}, {"params": rest}], 0.05, momentum, nesterov=momentum > 0
+    )
+    settings = optimisation(weight_decay=0.1, momentum=momentum)
+    parameters = descent.trained(ours)
+    momenta: descent.Momenta = {}
+    for _ in range(4):
+        inputs = torch.randn(8, 1, 8, 8)
+        for model in (ours, theirs):
+            model.zero_grad()
+            model(inputs).square().mean().backward()
+        descent.descend(parameters, momenta, 0.05, settings)
+        torch_sgd.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert set(momenta) == (set(parameters) if momentum else set())
+
+
+def test_what_has_no_gradient_or_is_not_trained_stays() -> None:
     model = network()
-    groups = descent.optimiser(model, optimisation(weight_decay=0.1)).param_groups
-    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
-    weights = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    assert decayed == weights
-    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    frozen, unused, *others = model.parameters()
+    frozen.requires_grad_(False)
+    before = [p.detach().clone() for p in (frozen, unused)]
+    parameters = descent.trained(model)
+    for parameter in others:
+        parameter.grad = torch.ones_like(parameter)
+    descent.descend(parameters, {}, 0.1, optimisation(weight_decay=0.1))
+    assert all(torch.equal(a, b) for a, b in zip(before, (frozen, unused), strict=True))
+
+
+def test_training_and_judging_do_not_import_the_compiler() -> None:
+    """Which takes as long to import as the rest of PyTorch."""
+    code = """
+import sys
+import torch
+from torch import nn
+from hamp.configuration import blocks
+from hamp.data.images import ImageSet
+from hamp.training.evaluation import evaluate
+from hamp.training.loop import train
+from hamp.training.tasks import task
+pixels = torch.randint(0, 255, (8, 3, 8, 8), dtype=torch.uint8)
+images = ImageSet(pixels, torch.arange(8), torch.arange(8) % 2, torch.zeros(3), torch.ones(3), ("a", "b"))
+model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+settings = blocks.Finetune(epochs=1, batch_size=4)
+train(model, images, None, task("classification"), settings, blocks.Augment(), 0, steps=2, progress=False)
+evaluate(model, images, task("classification"), 4)
+sys.exit(" ".join({"torch._dynamo", "sympy"} & set(sys.modules)) or None)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_crops_are_shifts_with_black_borders() -> None:
