@@ -23,7 +23,7 @@ def descend(parameters: dict[str, nn.Parameter], momenta: Momenta, rate: float, 
     """One step with Nesterov momentum, and weight decay on weights only: biases and normalisation have one dimension.
 
     The class `torch.optim.SGD` does the same by the same function, but imports PyTorch's compiler for it, which takes
-    as long as importing the rest of PyTorch: a quarter of what it takes to evaluate a few candidates.
+    about as long as importing the rest of PyTorch.
 
     Args:
         parameters: with their gradients; those without one stay as they are.
@@ -31,19 +31,16 @@ def descend(parameters: dict[str, nn.Parameter], momenta: Momenta, rate: float, 
         rate: learning rate.
         settings: momentum and weight decay.
     """
-    for decay, holds in ((settings.weight_decay, True), (0.0, False)):
-        chosen = {
-            name: parameter
-            for name, parameter in parameters.items()
-            if parameter.grad is not None and (parameter.dim() > 1) == holds
-        }
-        if not chosen:
+    gradients = {name: value.grad for name, value in parameters.items() if value.grad is not None}
+    for decay, weights in ((settings.weight_decay, True), (0.0, False)):
+        names = [name for name in gradients if (parameters[name].dim() > 1) == weights]
+        if not names:
             continue
-        buffers = [momenta.get(name) for name in chosen]
+        buffers = [momenta.get(name) for name in names]
         with torch.no_grad():
             sgd(
-                list(chosen.values()),
-                [parameter.grad for parameter in chosen.values() if parameter.grad is not None],
+                [parameters[name] for name in names],
+                [gradients[name] for name in names],
                 buffers,
                 foreach=True,
                 weight_decay=decay,
@@ -53,7 +50,7 @@ def descend(parameters: dict[str, nn.Parameter], momenta: Momenta, rate: float, 
                 nesterov=settings.momentum > 0,
                 maximize=False,
             )
-        momenta.update({name: buffer for name, buffer in zip(chosen, buffers, strict=True) if buffer is not None})
+        momenta.update({name: buffer for name, buffer in zip(names, buffers, strict=True) if buffer is not None})
 
 
 def learning_rate(step: int, total: int, settings: blocks.Optimisation) -> float:
