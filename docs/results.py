@@ -1,4 +1,4 @@
-"""docs/results.md, docs/front.png and the figures quoted in README.md, from the small tables kept in docs/data.
+"""docs/results.md and its pictures in docs/images, from the small tables kept in docs/data.
 
 python docs/results.py                    write them again
 python docs/results.py keep RESULTS...    first copy the small tables of finished runs (results/<name>) there
@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from hamp.hardware import fingerprint
 from hamp.report.build import MAKERS
-from hamp.report.style import styled
+from hamp.report.style import figure, signs, styled
 from hamp.results import Results
 from hamp.tables import MEASURED, read
 
@@ -113,22 +115,37 @@ def experiment(results: Results) -> Iterable[str]:
 
 
 def at_speed(front: pd.DataFrame, speed: float) -> float:
-    """Lowest test error among the networks that are at least so many times faster; NaN where there is none."""
-    return front.loc[front["times faster"] >= speed, "test error (%)"].min()
+    """Test error at a speed-up, linearly between the neighbours of a front; NaN beyond its ends."""
+    rows = front.sort_values("times faster")
+    return float(np.interp(speed, rows["times faster"], rows["test error (%)"], left=np.nan, right=np.nan))
 
 
 def comparison(name: str, fronts: dict[str, pd.DataFrame]) -> Iterable[str]:
     """Test error of several methods at common measured speed-ups."""
-    yield f"Lowest test error (%) among the networks of `{name}` that are at least so many times faster, as measured:"
+    yield (
+        "The same evaluation, fine-tuning and measuring, with another method in place of the search:"
+        f' `make run CONFIG="config/experiments/{name}.yaml config/competitors/METHOD.yaml"`. Test error (%) at common'
+        " measured speed-ups, linearly between the networks of a front that are next to it; –: beyond the front."
+    )
     rows = pd.DataFrame(
-        [
-            {"at least": f"{speed}x", **{key: at_speed(front, speed) for key, front in fronts.items()}}
-            for speed in SPEEDS
-        ]
+        [{"times faster": speed, **{key: at_speed(front, speed) for key, front in fronts.items()}} for speed in SPEEDS]
     )
-    yield markdown(
-        rows.map(lambda value: "–" if value != value else f"{value:.2f}" if isinstance(value, float) else value)
-    )
+    text = rows.astype(object)
+    for column in fronts:
+        text[column] = ["–" if np.isnan(value) else f"{value:.2f}" for value in rows[column]]
+    yield markdown(text)
+    yield f"![Test error against measured speed-up, by method](images/{name}-methods.png)"
+
+
+def comparison_figure(fronts: dict[str, pd.DataFrame]) -> Figure:
+    """Test error against measured speed-up, a line a method."""
+    made, (axes,) = figure(7.5, 4.6)
+    for (method, front), (colour, marker, dashes) in zip(fronts.items(), signs(), strict=False):
+        rows = front.sort_values("times faster")
+        axes.plot(rows["times faster"], rows["test error (%)"], color=colour, marker=marker, ls=dashes, label=method)
+    axes.set(title="After the same fine-tuning", xlabel="times faster, as measured", ylabel="test error (%)")
+    axes.legend()
+    return made
 
 
 def published() -> Iterable[str]:
@@ -149,6 +166,20 @@ def kept() -> dict[str, Results]:
     return {folder.name: Results(folder) for folder in sorted(DATA.iterdir()) if (folder / "pareto").is_dir()}
 
 
+def experiments(runs: dict[str, Results]) -> list[str]:
+    """Names of the runs of hamp's own search."""
+    return [name for name in runs if not any(name.endswith(f"-{suffix}") for suffix in COMPARED)]
+
+
+def fronts_of(name: str, runs: dict[str, Results]) -> dict[str, pd.DataFrame]:
+    """The front of an experiment, and those of the methods that it is compared with, by method."""
+    fronts = {"hamp": front_of(runs[name])}
+    for suffix, title in COMPARED.items():
+        if (other := f"{name}-{suffix}") in runs:
+            fronts[title] = front_of(runs[other])
+    return fronts
+
+
 def page(runs: dict[str, Results]) -> str:
     """The whole of docs/results.md."""
     parts: list[str] = [
@@ -157,14 +188,10 @@ def page(runs: dict[str, Results]) -> str:
         " `python docs/results.py keep results/NAME`. A latency is the median over rounds in which the networks and the"
         " unpruned one are timed by turns; *times faster* is the ratio to the unpruned network in the same session.",
     ]
-    main = [name for name in runs if not any(name.endswith(f"-{suffix}") for suffix in COMPARED)]
-    for name in main:
+    for name in experiments(runs):
         settings = f"config/experiments/{name}.yaml" if name != "digits" else "config/config.yaml"
         parts += [f"## {name}", f"`make run CONFIG={settings}`", *experiment(runs[name])]
-        others = {title: f"{name}-{suffix}" for suffix, title in COMPARED.items() if f"{name}-{suffix}" in runs}
-        if others:
-            fronts = {"hamp": front_of(runs[name])}
-            fronts |= {title: front_of(runs[other]) for title, other in others.items()}
+        if len(fronts := fronts_of(name, runs)) > 1:
             parts += comparison(name, fronts)
     parts += published()
     return "\n\n".join(parts) + "\n"
@@ -179,10 +206,15 @@ def main(arguments: Sequence[str]) -> None:
     (DOCS / "images").mkdir(exist_ok=True)
     (DOCS / "results.md").write_text(page(runs), encoding="utf-8")
     with styled():
-        for name, results in runs.items():
-            MAKERS["front.svg"](results).savefig(  # type: ignore[union-attr]
-                DOCS / "images" / f"{name}-front.png", dpi=110, bbox_inches="tight"
-            )
+        for name in experiments(runs):
+            save(MAKERS["front.svg"](runs[name]), f"{name}-front")  # type: ignore[arg-type]
+            if len(fronts := fronts_of(name, runs)) > 1:
+                save(comparison_figure(fronts), f"{name}-methods")
+
+
+def save(made: Figure, name: str) -> None:
+    """Write a figure to docs/images."""
+    made.savefig(DOCS / "images" / f"{name}.png", dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":
