@@ -14,8 +14,9 @@ from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import FINETUNED, build
 from hamp.training.evaluation import evaluate
-from hamp.training.loop import train
+from hamp.training.loop import epochs
 from hamp.training.tasks import Task
+from hamp.training.teaching import teacher
 
 BATCH = 256
 
@@ -37,7 +38,8 @@ def finetune(
 ) -> tuple[dict[str, Tensor], pa.Table]:
     """Weights of the fine-tuned networks, keyed `<candidate>/<name>`, and their validation errors (FINETUNED).
 
-    The error is that after the last epoch. The unpruned network teaches where `distillation` is positive.
+    The error is that after the last epoch. The unpruned network teaches where `distillation` is positive. All see the
+    same batches, whatever the shards.
 
     Args:
         networks: widths by candidate.
@@ -54,25 +56,32 @@ def finetune(
         checkpoints: folder where networks keep what they need to go on if the job is killed, and what they ended
             in; the caller deletes it when the result is written.
     """
-    weights: dict[str, Tensor] = {}
-    errors = []
-    for name, widths in networks.items():
-        network = prune(model, space, widths, scores)
-        train(
-            network,
+    students = {name: prune(model, space, widths, scores) for name, widths in networks.items()}
+    unpruned = teacher(model, train_images, settings.precision, hardware) if settings.distillation else None
+    trainings = [
+        epochs(
+            student,
             train_images,
             validation_images,
             task,
             settings,
             augment,
-            seed_of(seed, "finetune", candidate=name),
+            seed_of(seed, "finetune"),
             name=name,
-            teacher=model,
+            teacher=unpruned,
             distillation=settings.distillation,
             temperature=settings.temperature,
             hardware=hardware,
             checkpoint=checkpoints / f"{name}.checkpoint" if checkpoints else None,
         )
-        errors.append(evaluate(network, validation_images, task, BATCH, hardware=hardware))
-        weights |= {f"{name}/{key}": value.cpu() for key, value in network.state_dict().items()}
+        for name, student in students.items()
+    ]
+    for _ in zip(*trainings, strict=True):  # epoch by epoch, so that the teacher looks at a batch once for all of them
+        pass
+    errors = [evaluate(student, validation_images, task, BATCH, hardware=hardware) for student in students.values()]
+    weights = {
+        f"{name}/{key}": value.cpu()
+        for name, student in students.items()
+        for key, value in student.state_dict().items()
+    }
     return weights, build(FINETUNED, {"candidate": list(networks), "error_validation": errors})

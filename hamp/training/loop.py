@@ -21,13 +21,21 @@ from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
 from hamp.training.evaluation import evaluate
 from hamp.training.hardware import deterministic, overlapped, place, processor
-from hamp.training.lowering import lower
 from hamp.training.tasks import Task, full_precision
+from hamp.training.teaching import Batch, Teacher
 
 EVALUATION_BATCH = 256
 
+Row = dict[str, Any]
+"""Of the history of a training: `tables.TRAINING`."""
 
-def train(
+
+def train(*arguments: Any, **options: Any) -> pa.Table:
+    """Train a network in place; the history, one row an epoch (`tables.TRAINING`). Takes what `epochs` takes."""
+    return pa.Table.from_pylist(list(epochs(*arguments, **options)), tables.TRAINING)
+
+
+def epochs(
     model: nn.Module,
     images: ImageSet,
     validation: ImageSet | None,
@@ -38,18 +46,18 @@ def train(
     *,
     name: str = "unpruned",
     steps: int | None = None,
-    teacher: nn.Module | None = None,
+    teacher: Teacher | None = None,
     distillation: float = 0.0,
     temperature: float = 4.0,
     hardware: str = "cpu",
     checkpoint: Path | None = None,
     progress: bool = True,
-) -> pa.Table:
-    """Train `model` in place; the history, one row an epoch (`tables.TRAINING`).
+) -> Iterator[Row]:
+    """Train `model` in place, an epoch whenever the next row of the history is asked for; the last leaves it trained.
 
     Nesterov momentum, learning rate rising linearly and then falling as a cosine to 0. The result depends
     on the arguments and the number of threads only: also if the job is killed and run again with the same
-    checkpoint.
+    checkpoint, whose epochs are then given at once.
 
     Args:
         model: any network; left on `hardware`, in evaluation mode.
@@ -61,7 +69,8 @@ def train(
         seed: of order, augmentation and dropout.
         name: of the network, in the history and in what is shown.
         steps: this many steps instead of `settings.epochs`.
-        teacher: whose outputs are approached; left in evaluation mode.
+        teacher: whose outputs are approached; it may teach several networks that are trained with the same images,
+            settings, augmentation and seed.
         distillation: weight of the distance to the teacher's outputs; the loss has the rest.
         temperature: softening of the outputs in that distance.
         hardware: `cpu` or `cuda`.
@@ -71,41 +80,35 @@ def train(
     """
     device = processor(hardware)
     place(model, device)
-    teachers, lowered = [], []
-    if teacher is not None and distillation:
-        teachers = [place(teacher, device).eval()]
-        example = images.normalised(images.first(1).images.to(device))
-        lowered = [lower(teachers[0], example, getattr(torch, settings.precision))]
-
-    def loss_of(inputs: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            outputs = full_precision(model(inputs))
-        loss = task.loss(outputs, targets, settings.label_smoothing)
-        for network in lowered:
-            with torch.no_grad():
-                other = network(inputs)
-            loss = (1 - distillation) * loss + distillation * task.distance(outputs, other, temperature)
-        return loss
-
     an_epoch = max(1, len(images) // settings.batch_size)
     total = settings.epochs * an_epoch if steps is None else steps
-    epochs = math.ceil(total / an_epoch)
+    count = math.ceil(total / an_epoch)
     parameters = descent.trained(model)
     momenta: descent.Momenta = {}
     average = descent.start(model) if settings.average else {}
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     key = ""
     if checkpoint is not None:
         arguments = (seed, name, steps, distillation, temperature, hardware, torch.get_num_threads())
-        key = _key(model, teachers, images, [settings, augmentation], [task.name, *map(str, arguments)])
+        networks = [model] if teacher is None else [model, teacher.model]
+        key = _key(networks, images, settings, augmentation, [task.name, *map(str, arguments)])
         if (state := checkpoints.restore(checkpoint, key)) is not None:
             model.load_state_dict(state["model"])
             momenta = {entry: value.to(device) for entry, value in state["momenta"].items()}
             average = {entry: value.to(device) for entry, value in state["average"].items()}
             rows = state["rows"]
+            yield from rows
 
-    for epoch in range(len(rows), epochs):
-        begun = time.monotonic()
+    def loss_of(batch: Batch, inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            outputs = full_precision(model(inputs))
+        loss = task.loss(outputs, targets, settings.label_smoothing)
+        if teacher is not None:
+            distance = task.distance(outputs, teacher.outputs(batch, inputs), temperature)
+            loss = (1 - distillation) * loss + distillation * distance
+        return loss
+
+    def pass_over_images(epoch: int) -> float:
         epoch_seed = seed_of(seed, "training", epoch)
         losses = []
         with deterministic(epoch_seed, device):
@@ -113,14 +116,18 @@ def train(
             first = epoch * an_epoch
             batches = overlapped(_batches(images, settings.batch_size, augmentation, epoch_seed, device), device)
             for step, (inputs, targets) in zip(range(first, min(first + an_epoch, total)), batches, strict=False):
-                loss = loss_of(inputs, targets)
+                loss = loss_of((epoch_seed, step), inputs, targets)
                 model.zero_grad(set_to_none=True)
                 loss.backward()
                 descent.descend(parameters, momenta, descent.learning_rate(step, total, settings), settings)
                 losses.append(loss.detach())
                 if average:
                     descent.follow(average, model, settings.average, step)
-        mean_loss = float(torch.stack(losses).mean())
+        return float(torch.stack(losses).mean())
+
+    for epoch in range(len(rows), count):
+        begun = time.monotonic()
+        mean_loss = pass_over_images(epoch)
         if not math.isfinite(mean_loss):
             raise UserError(
                 f"{name}: the loss is {mean_loss} in epoch {epoch + 1}; lower learning_rate ({settings.learning_rate})"
@@ -132,7 +139,7 @@ def train(
         rows.append({"candidate": name, "epoch": epoch + 1, "loss": mean_loss, "error_validation": error})
         if progress:
             print(
-                f"{name}: epoch {epoch + 1}/{epochs}, loss {mean_loss:.4f}, validation error {error:.4f}, "
+                f"{name}: epoch {epoch + 1}/{count}, loss {mean_loss:.4f}, validation error {error:.4f}, "
                 f"{time.monotonic() - begun:.1f} s",
                 file=sys.stderr,
                 flush=True,
@@ -140,10 +147,10 @@ def train(
         if checkpoint is not None:
             state = {"model": model.state_dict(), "momenta": momenta}
             checkpoints.save(checkpoint, key, {**state, "average": average, "rows": rows})
+        yield rows[-1]
 
     descent.replace(model, average)
     model.eval()
-    return pa.Table.from_pylist(rows, tables.TRAINING)
 
 
 def _batches(
@@ -159,15 +166,16 @@ def _batches(
 
 
 def _key(
-    model: nn.Module,
-    teachers: list[nn.Module],
+    networks: list[nn.Module],
     images: ImageSet,
-    settings: list[blocks.Block],
+    settings: blocks.Optimisation,
+    augmentation: blocks.Augment,
     arguments: list[str],
 ) -> str:
     """Digest of all that the result depends on, this module's code included."""
-    texts = [block.model_dump_json() for block in settings] + arguments
-    texts += [str(model), inspect.getsource(sys.modules[__name__]), inspect.getsource(descent)]
+    optimisation = settings.model_dump_json(include=set(blocks.Optimisation.model_fields))
+    texts = [optimisation, augmentation.model_dump_json(), *arguments]
+    texts += [str(networks[0]), inspect.getsource(sys.modules[__name__]), inspect.getsource(descent)]
     tensors = [images.pixels, images.rows, images.targets, images.mean, images.std]
-    tensors += [value for network in (model, *teachers) for value in network.state_dict().values()]
+    tensors += [value for network in networks for value in network.state_dict().values()]
     return checkpoints.digest(texts, tensors)

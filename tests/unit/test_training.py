@@ -18,12 +18,13 @@ from hamp.configuration import blocks
 from hamp.data.images import ImageSet
 from hamp.errors import UserError
 from hamp.models.build import build
-from hamp.training import checkpoints, descent
+from hamp.training import checkpoints, descent, teaching
 from hamp.training.augmentation import augment, calibration_batches
 from hamp.training.evaluation import evaluate
-from hamp.training.loop import train
+from hamp.training.loop import epochs, train
 from hamp.training.recalibration import recalibrate
 from hamp.training.tasks import soft_target_distance, task
+from hamp.training.teaching import teacher
 
 torch.set_num_threads(1)
 CLASSIFICATION = task("classification")
@@ -182,20 +183,54 @@ def test_steps_are_counted_across_epochs() -> None:
 
 
 def test_distillation_approaches_the_teacher() -> None:
-    teacher = network(1)
-    train(teacher, stripes(), None, CLASSIFICATION, optimisation(), PLAIN, 0, progress=False)
+    model = network(1)
+    train(model, stripes(), None, CLASSIFICATION, optimisation(), PLAIN, 0, progress=False)
     images = stripes(seed=3)
     inputs = images.normalised(images.images)
-    before = state_of(teacher)
+    before = state_of(model)
     distances = []
     for distillation in (0.0, 1.0):
         student = network(2)
-        given = {"teacher": teacher, "distillation": distillation, "progress": False}
+        given = {"teacher": teacher(model, images, "float32", "cpu"), "distillation": distillation, "progress": False}
         train(student, stripes(), None, CLASSIFICATION, optimisation(epochs=6), PLAIN, 0, **given)
         with torch.inference_mode():
-            distances.append(float(soft_target_distance(student(inputs), teacher(inputs), 4.0)))
+            distances.append(float(soft_target_distance(student(inputs), model(inputs), 4.0)))
     assert distances[1] < distances[0] / 2
-    assert equal(before, state_of(teacher))
+    assert equal(before, state_of(model))
+
+
+@pytest.mark.parametrize("kept", [2**20, 100])
+def test_networks_taught_side_by_side_are_those_taught_alone(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teaching, "KEPT", kept)
+    passes = []
+    model = network(1)
+    lowered = teaching.lower
+
+    def lower(*arguments: object) -> nn.Module:
+        made = lowered(*arguments)
+        made.register_forward_hook(lambda *_: passes.append(1))
+        return made
+
+    monkeypatch.setattr(teaching, "lower", lower)
+
+    def taught(students: list[nn.Module]) -> list[list[torch.Tensor]]:
+        own = teacher(model, stripes(), "float32", "cpu")
+        passes.clear()
+        settings = optimisation(epochs=2)
+        given = {"teacher": own, "distillation": 0.5, "progress": False}
+        augmented = blocks.Augment(crop=1, flip=True)
+        trainings = [epochs(one, stripes(), None, CLASSIFICATION, settings, augmented, 0, **given) for one in students]
+        rows = list(zip(*trainings, strict=True))
+        assert len(rows) == 2
+        assert not any(student.training for student in students)
+        return [state_of(student) for student in students]
+
+    together = taught([network(2), network(3)])
+    steps = 2 * (96 // 16)
+    # What fits is kept: of batches of 16 images, 128 bytes each, all or none.
+    assert len(passes) == (steps if kept > 128 else 2 * steps)
+    alone = [taught([network(seed)])[0] for seed in (2, 3)]
+    assert all(equal(one, two) for one, two in zip(together, alone, strict=True))
 
 
 def test_a_loss_that_is_not_finite_is_told() -> None:

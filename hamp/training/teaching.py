@@ -1,0 +1,66 @@
+"""A network whose outputs others are trained to approach (knowledge distillation)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hamp.data.images import ImageSet
+from hamp.training.hardware import place, processor
+from hamp.training.lowering import lower
+
+KEPT = 2**29
+"""Bytes of outputs that a teacher keeps at most."""
+
+Batch = tuple[int, int]
+"""Seed of the epoch that a batch belongs to, and its number."""
+
+
+class Teacher(NamedTuple):
+    """A network that teaches.
+
+    Attributes:
+        model: the network itself.
+        outputs: its outputs for a batch, from the batch's name and its normalised images.
+    """
+
+    model: nn.Module
+    outputs: Callable[[Batch, Tensor], Any]
+
+
+def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str) -> Teacher:
+    """A teacher of networks that are trained on the same batches, epoch by epoch: it looks at each batch once.
+
+    A teacher's pass over a batch takes a third of the time in which a small network is trained on it. So the outputs
+    of an epoch are kept for the networks that come after the first; beyond `KEPT` bytes they are computed anew.
+
+    Args:
+        model: left in evaluation mode, on `hardware`.
+        images: whose batches will be shown.
+        precision: name of the data type that it computes in.
+        hardware: `cpu` or `cuda`.
+    """
+    device = processor(hardware)
+    place(model, device).eval()
+    lowered = lower(model, images.normalised(images.first(1).images.to(device)), getattr(torch, precision))
+    kept: dict[Batch, Any] = {}
+
+    def outputs(batch: Batch, inputs: Tensor) -> Any:
+        if batch in kept:
+            return kept[batch]
+        if kept and next(iter(kept))[0] != batch[0]:  # the first network has gone on to another epoch
+            kept.clear()
+        with torch.no_grad():
+            made = lowered(inputs)
+        if (len(kept) + 1) * _bytes(made) <= KEPT:
+            kept[batch] = made
+        return made
+
+    return Teacher(model, outputs)
+
+
+def _bytes(outputs: Any) -> int:
+    if isinstance(outputs, Tensor):
+        return outputs.numel() * outputs.element_size()
+    return sum(_bytes(value) for value in (outputs.values() if isinstance(outputs, dict) else outputs))
