@@ -28,7 +28,7 @@ KEPT = (
     "compare/*.parquet",
     "profile/validation.parquet",
 )
-SPEEDS = (1.2, 1.5, 2.0, 2.5, 3.0)
+SPEEDS = (1.2, 1.4, 1.6, 2.0, 2.5, 2.9)
 COMPARED = {"netadapt": "NetAdapt", "l1": "uniform L1"}
 """Suffixes of the names of runs with config/competitors, and what to call them."""
 
