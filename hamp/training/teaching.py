@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from hamp.data.images import ImageSet
 from hamp.training.hardware import place, processor
@@ -61,6 +62,4 @@ def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str) -
 
 
 def _bytes(outputs: Any) -> int:
-    if isinstance(outputs, Tensor):
-        return outputs.numel() * outputs.element_size()
-    return sum(_bytes(value) for value in (outputs.values() if isinstance(outputs, dict) else outputs))
+    return sum(leaf.nbytes for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor))
