@@ -52,6 +52,7 @@ Objective = Annotated[
         {"anyOf": [{"enum": list(get_args(Quantity))}, {"type": "string", "pattern": r"^(latency_ms|energy_mj)@.+$"}]}
     ),
 ]
+Precision = Literal["auto", "float32", "bfloat16"]
 if TYPE_CHECKING:
     MethodName = str
 else:
@@ -145,8 +146,10 @@ class Optimisation(Block):
         lt=1.0,
         description="Decay a step of an exponential moving average of the weights, which is then the result; 0: none.",
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="`bfloat16`: mixed precision, with float32 weights."
+    precision: Precision = Field(
+        "float32",
+        description="`bfloat16`: mixed precision, with float32 weights; `auto`: that where the processor or GPU has "
+        "instructions for bfloat16, else float32.",
     )
 
 
@@ -263,10 +266,10 @@ class Evaluate(Block):
     finetune_steps: int = Field(6, ge=0, description="Training steps before a candidate is judged.")
     learning_rate: float = Field(0.02, gt=0.0, description="Learning rate of those steps.")
     batch_size: int = Field(128, ge=1, description="Images a batch.")
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "float32",
-        description="Of the search's evaluations; what is reported is always float32. `bfloat16` is faster where the "
-        "processor or GPU computes in it.",
+        description="Of the search's evaluations; what is reported is always float32. `auto`: bfloat16 where the "
+        "processor or GPU has instructions for it, else float32.",
     )
 
 

@@ -51,6 +51,12 @@ def evaluate(
             seed_of(seed, "recalibrate"),
         )
     ]
+    optimisation = Optimisation(
+        epochs=0,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        precision=settings.precision,
+    )
     judged = validation_images.first(settings.images)
     errors = []
     begun = time.monotonic()
@@ -63,7 +69,7 @@ def evaluate(
                 train_images,
                 None,
                 task,
-                Optimisation(epochs=0, batch_size=settings.batch_size, learning_rate=settings.learning_rate),
+                optimisation,
                 augment,
                 seed_of(seed, "evaluate", candidate=name),
                 name=name,

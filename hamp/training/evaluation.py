@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from hamp.data.images import ImageSet
-from hamp.training.hardware import overlapped, place, processor
+from hamp.training.hardware import data_type, overlapped, place, processor
 from hamp.training.lowering import lower
 from hamp.training.tasks import Task
 
@@ -27,7 +27,7 @@ def evaluate(
         task: gives the error of a batch.
         batch_size: images at a time.
         limit: at most this many images; None: all.
-        precision: of the computation, `float32` or `bfloat16`.
+        precision: of the computation (`hardware.data_type`).
         hardware: `cpu` or `cuda`.
     """
     device = processor(hardware)
@@ -35,7 +35,8 @@ def evaluate(
     chosen = images.first(limit)
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode():
-        network = lower(model, images.normalised(chosen.first(1).images.to(device)), getattr(torch, precision))
+        example = images.normalised(chosen.first(1).images.to(device))
+        network = lower(model, example, data_type(precision, device))
         for pixels, targets in overlapped(chosen.batches(batch_size), device):
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()

@@ -1,6 +1,7 @@
 """Where networks are trained and evaluated."""
 
 import ctypes
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -41,6 +42,41 @@ def processor(hardware: str) -> torch.device:
     if hardware == "cuda" and not torch.cuda.is_available():
         raise UserError("hardware: 'cuda', but this machine has no CUDA device that PyTorch can use; set it to cpu")
     return torch.device(hardware)
+
+
+def data_type(precision: str, device: torch.device) -> torch.dtype:
+    """The type to compute in.
+
+    A processor without instructions for bfloat16 takes ten times as long in it as in float32, and a line says so.
+
+    Args:
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the device has instructions for it, else float32.
+        device: to compute on.
+    """
+    if precision == "float32":
+        return torch.float32
+    if not _has_bfloat16(device):
+        if precision == "auto":
+            return torch.float32
+        warnings.warn(
+            "precision: 'bfloat16', but this processor has no instructions for it and takes ten times as long as in "
+            "float32; set it to auto or float32",
+            stacklevel=2,
+        )
+    return torch.bfloat16
+
+
+def mixed(precision: str, device: torch.device) -> torch.autocast:
+    """Within it, `device` computes in mixed precision, unless `precision` comes to float32 there (`data_type`)."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=data_type(precision, device) is torch.bfloat16)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    instructions = torch.cpu.get_capabilities()
+    named = ("avx512_bf16", "amx_bf16", "bf16")  # the last is Arm's
+    return torch.backends.mkldnn.is_available() and any(instructions.get(name, False) for name in named)
 
 
 def overlapped(batches: Iterable[T], device: torch.device) -> Iterable[T]:

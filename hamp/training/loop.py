@@ -20,7 +20,7 @@ from hamp.seeding import seed_of
 from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
 from hamp.training.evaluation import evaluate
-from hamp.training.hardware import deterministic, overlapped, place, processor
+from hamp.training.hardware import deterministic, mixed, overlapped, place, processor
 from hamp.training.tasks import Task, full_precision
 from hamp.training.teaching import Batch, Teacher
 
@@ -100,7 +100,7 @@ def epochs(
             yield from rows
 
     def loss_of(batch: Batch, inputs: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with mixed(settings.precision, device):
             outputs = full_precision(model(inputs))
         loss = task.loss(outputs, targets, settings.label_smoothing)
         if teacher is not None:

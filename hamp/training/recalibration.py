@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hamp.training.hardware import mixed
+
 
 def recalibrate(model: nn.Module, batches: Iterable[Tensor], precision: str = "float32") -> None:
     """Replace the running statistics of every BatchNorm by their mean over `batches`; the weights stay.
@@ -16,7 +18,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor], precision: str = "f
     Args:
         model: on the device of the batches.
         batches: normalised images.
-        precision: of the features, `float32` or `bfloat16`; the statistics are float32 all the same.
+        precision: of the features (`hardware.data_type`); the statistics are float32 all the same.
     """
     model.eval()
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
@@ -30,7 +32,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor], precision: str = "f
                     norm.reset_running_stats()
                     norm.momentum = None  # the cumulative mean
                     norm.train()
-            with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            with mixed(precision, batch.device):
                 model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from hamp.data.images import ImageSet
-from hamp.training.hardware import place, processor
+from hamp.training.hardware import data_type, place, processor
 from hamp.training.lowering import lower
 
 KEPT = 2**29
@@ -39,12 +39,12 @@ def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str) -
     Args:
         model: left in evaluation mode, on `hardware`.
         images: whose batches will be shown.
-        precision: name of the data type that it computes in.
+        precision: that it computes in (`hardware.data_type`).
         hardware: `cpu` or `cuda`.
     """
     device = processor(hardware)
     place(model, device).eval()
-    lowered = lower(model, images.normalised(images.first(1).images.to(device)), getattr(torch, precision))
+    lowered = lower(model, images.normalised(images.first(1).images.to(device)), data_type(precision, device))
     kept: dict[Batch, Any] = {}
 
     def outputs(batch: Batch, inputs: Tensor) -> Any:

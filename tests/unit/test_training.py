@@ -21,6 +21,7 @@ from hamp.models.build import build
 from hamp.training import checkpoints, descent, teaching
 from hamp.training.augmentation import augment, calibration_batches
 from hamp.training.evaluation import evaluate
+from hamp.training.hardware import data_type
 from hamp.training.loop import epochs, train
 from hamp.training.recalibration import recalibrate
 from hamp.training.tasks import soft_target_distance, task
@@ -81,7 +82,7 @@ def test_training_learns_and_tells() -> None:
     assert last == evaluate(model, validation, CLASSIFICATION, 7) < 0.1
 
 
-@pytest.mark.parametrize("settings", [{}, {"average": 0.9}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize("settings", [{}, {"average": 0.9}, {"precision": "bfloat16"}, {"precision": "auto"}])
 def test_training_depends_on_its_arguments_only(settings: dict[str, object]) -> None:
     results = []
     for disturbance in (1, 2):
@@ -94,6 +95,20 @@ def test_training_depends_on_its_arguments_only(settings: dict[str, object]) -> 
     other = network()
     train(other, stripes(), None, CLASSIFICATION, optimisation(**settings), crop, 6, progress=False)
     assert not equal(results[0], state_of(other))
+
+
+@pytest.mark.parametrize("instruction", ["avx512_bf16", "amx_bf16", "bf16"])
+def test_auto_is_bfloat16_where_the_processor_has_it(instruction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instruction: True})
+    chosen = [data_type(precision, torch.device("cpu")) for precision in ("float32", "bfloat16", "auto")]
+    assert chosen == [torch.float32, torch.bfloat16, torch.bfloat16]
+
+
+def test_auto_is_float32_on_other_processors_where_bfloat16_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_f": True, "avx512_bf16": False})
+    assert [data_type(precision, torch.device("cpu")) for precision in ("float32", "auto")] == [torch.float32] * 2
+    with pytest.warns(UserWarning, match="no instructions for it.*auto or float32"):
+        assert data_type("bfloat16", torch.device("cpu")) is torch.bfloat16
 
 
 class Stopped(Exception):
@@ -301,6 +316,7 @@ from torch import nn
 from hamp.configuration import blocks
 from hamp.data.images import ImageSet
 from hamp.training.evaluation import evaluate
+from hamp.training.hardware import data_type
 from hamp.training.loop import train
 from hamp.training.tasks import task
 pixels = torch.randint(0, 255, (8, 3, 8, 8), dtype=torch.uint8)

@@ -41,6 +41,14 @@ def test_the_api_finds_what_the_workflow_finds(finished, tmp_path):
     assert (tmp_path / "population.parquet").read_bytes() == last.read_bytes()
 
 
+def test_the_api_finds_the_same_sensitivity(run, tmp_path):
+    guided = run.changed(search={"initial": ["sensitivity"], "generations": 0})
+    table = guided.results / "space/sensitivity.parquet"
+    guided.snakemake(str(table.relative_to(guided.folder)))
+    write(hamp.search(guided.settings).problem.sensitivity, tmp_path / "sensitivity.parquet")
+    assert (tmp_path / "sensitivity.parquet").read_bytes() == table.read_bytes()
+
+
 @pytest.mark.parametrize("seconds", [5, 12])
 def test_a_killed_run_goes_on_to_the_same_result(finished, run, seconds):
     without_search(run)

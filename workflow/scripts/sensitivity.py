@@ -1,4 +1,4 @@
-"""The validation error with one group cut at a time."""
+"""The validation error with one group cut at a time, without training."""
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Augment, Evaluate, Network, Sensitivity
@@ -35,6 +35,7 @@ def main() -> None:
     settings = Evaluate(
         images=arguments.sensitivity.images,
         recalibration_images=arguments.recalibration_images,
+        finetune_steps=0,
         batch_size=arguments.batch_size,
         precision=arguments.precision,
     )
