@@ -11,6 +11,7 @@ from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import read
 from hamp.training.hardware import processor
+from hamp.training.pointwise import UnstridedPointwise
 from hamp.training.tasks import Task
 
 SCORING_IMAGES, SCORING_BATCH = 512, 64
@@ -28,14 +29,15 @@ def scores(
         (images.normalised(pixels.to(device)), targets.to(device))
         for pixels, targets in images.first(SCORING_IMAGES).batches(SCORING_BATCH)
     )
-    return score(
-        model.to(device),
-        space,
-        importance,
-        batches=batches,
-        loss=lambda outputs, targets: task.loss(outputs, targets, 0.0),
-        seed=seed_of(seed, "scores"),
-    )
+    with UnstridedPointwise():
+        return score(
+            model.to(device),
+            space,
+            importance,
+            batches=batches,
+            loss=lambda outputs, targets: task.loss(outputs, targets, 0.0),
+            seed=seed_of(seed, "scores"),
+        )
 
 
 def read_scores(path: Path) -> list[np.ndarray]:

@@ -21,6 +21,7 @@ from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
 from hamp.training.evaluation import evaluate
 from hamp.training.hardware import deterministic, mixed, overlapped, place, processor
+from hamp.training.pointwise import UnstridedPointwise
 from hamp.training.tasks import Task, full_precision
 from hamp.training.teaching import Batch, Teacher
 
@@ -100,7 +101,7 @@ def epochs(
             yield from rows
 
     def loss_of(batch: Batch, inputs: Tensor, targets: Tensor) -> Tensor:
-        with mixed(settings.precision, device):
+        with mixed(settings.precision, device), UnstridedPointwise():
             outputs = full_precision(model(inputs))
         loss = task.loss(outputs, targets, settings.label_smoothing)
         if teacher is not None:
