@@ -2,7 +2,6 @@
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Augment, Evaluate, Network
-from hamp.stages.shards import shard_of
 from hamp.tables import CANDIDATES, ERRORS, empty, read, write
 
 
@@ -20,8 +19,8 @@ def main() -> None:
     parser.value("threads", int)
     parser.value("seed", int)
     arguments = parser.parse_args()
-    candidates = shard_of(read(arguments.offspring, CANDIDATES), arguments.shard, arguments.shards)
-    if not len(candidates):
+    offspring = read(arguments.offspring, CANDIDATES)
+    if arguments.shard >= len(offspring):  # more jobs than candidates, which are none once a search has converged
         write(empty(ERRORS), arguments.output)
         return
 
@@ -31,14 +30,16 @@ def main() -> None:
     from hamp.stages.network import load_network
     from hamp.stages.read import read_space
     from hamp.stages.scores import read_scores
+    from hamp.stages.shards import shard_of
     from hamp.training.hardware import use
     from hamp.training.tasks import task
 
     use(arguments.threads)
+    space = read_space(arguments.space)
     errors = evaluate(
-        candidates,
+        shard_of(offspring, space, arguments.shard, arguments.shards),
         load_network(arguments.network, arguments.weights, arguments.images),
-        read_space(arguments.space),
+        space,
         read_scores(arguments.scores),
         open_split(arguments.images, arguments.splits, "train"),
         open_split(arguments.images, arguments.splits, "validation"),
