@@ -11,13 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from matplotlib.figure import Figure
 
+from hamp.candidates import UNPRUNED
+from hamp.configuration.blocks import Measure
 from hamp.hardware import fingerprint
+from hamp.hardware.devices import load
+from hamp.hardware.measuring import measure
+from hamp.loading import load_parts
 from hamp.report.build import MAKERS
 from hamp.report.style import figure, signs, styled
 from hamp.results import Results
-from hamp.tables import MEASURED, read
+from hamp.tables import HYPERVOLUME, LATENCY, MEASURED, read, write
 
 DOCS = Path(__file__).parent
 DATA = DOCS / "data"
@@ -28,6 +34,7 @@ KEPT = (
     "compare/*.parquet",
     "profile/validation.parquet",
 )
+PYTORCH = "pytorch.parquet"
 SPEEDS = (1.2, 1.4, 1.6, 2.0, 2.5, 2.9)
 COMPARED = {"netadapt": "NetAdapt", "l1": "uniform L1"}
 """Suffixes of the names of runs with config/competitors, and what to call them."""
@@ -47,6 +54,17 @@ def keep(folder: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, place)
     seconds(folder).to_csv(target / "seconds.csv")
+    if results.settings.device.runtime == "onnxruntime":
+        write(in_pytorch(results), target / PYTORCH)
+
+
+def in_pytorch(results: Results) -> pa.Table:
+    """The front timed in PyTorch too, by turns with the unpruned network, table LATENCY."""
+    device = results.settings.device.model_copy(update={"runtime": "pytorch"})
+    prepare = load(device).prepare
+    found = [load_parts(results, name) for name in (UNPRUNED, *results.front["candidate"].to_pylist())]
+    prepared = {item.candidate: prepare(item.network, item.shape, device) for item in found}
+    return measure(prepared, device, Measure(), seed=0)
 
 
 def seconds(folder: Path) -> pd.DataFrame:
@@ -62,7 +80,7 @@ def front_of(results: Results) -> pd.DataFrame:
     """The front with what it gains: errors in percent, ratios to the unpruned network."""
     front = results.front.to_pandas()
     unpruned = results.unpruned
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "network": front["candidate"],
             "test error (%)": 100 * front["error_test"],
@@ -75,6 +93,11 @@ def front_of(results: Results) -> pd.DataFrame:
             "times fewer MACs": unpruned["macs"] / front["macs"],
         }
     )
+    if (file := results.folder / PYTORCH).is_file():
+        timed = read(file, LATENCY).to_pandas().set_index("candidate").loc[front["candidate"]]
+        faster = (timed["baseline_latency_ms"] / timed["latency_ms"]).to_numpy()
+        rows.insert(rows.columns.get_loc("times faster") + 1, "in PyTorch", faster)  # type: ignore[arg-type]
+    return rows
 
 
 FORMATS = {
@@ -82,6 +105,7 @@ FORMATS = {
     "change (points)": "{:+.2f}",
     "latency (ms)": "{:.3f}",
     "times faster": "{:.2f}",
+    "in PyTorch": "{:.2f}",
     "predicted": "{:.2f}",
     "memory (MB)": "{:.2f}",
     "times smaller": "{:.2f}",
@@ -112,6 +136,28 @@ def experiment(results: Results) -> Iterable[str]:
     spent = pd.read_csv(results.folder / "seconds.csv")
     told = ", ".join(f"{row.stage} {row.seconds:.0f} ({row.jobs})" for row in spent.itertuples())
     yield f"Seconds of the stages (jobs), {spent['seconds'].sum():.0f} together: {told}."
+
+
+def hypervolumes(methods: dict[str, Results]) -> Iterable[str]:
+    """What the searches of each method reached, before fine-tuning."""
+    yield (
+        "Hypervolume of all that the searches evaluated, before fine-tuning, over (error / 0.9, each other objective /"
+        " the unpruned network's) with reference point 1: mean over the seeds, and in brackets the least and the most."
+    )
+    rows = []
+    for method, results in methods.items():
+        volumes = read(results.folder / "pareto" / "hypervolume.parquet", HYPERVOLUME).to_pandas()
+        ends = volumes.groupby(["method", "seed"]).last()
+        found = ends["hypervolume"]
+        rows.append(
+            {
+                "method": method,
+                "searches": len(ends),
+                "evaluations of each": round(ends["evaluations"].mean()),
+                "hypervolume": f"{found.mean():.4f} ({found.min():.4f} … {found.max():.4f})",
+            }
+        )
+    yield markdown(pd.DataFrame(rows))
 
 
 def at_speed(front: pd.DataFrame, speed: float) -> float:
@@ -171,13 +217,10 @@ def experiments(runs: dict[str, Results]) -> list[str]:
     return [name for name in runs if not any(name.endswith(f"-{suffix}") for suffix in COMPARED)]
 
 
-def fronts_of(name: str, runs: dict[str, Results]) -> dict[str, pd.DataFrame]:
-    """The front of an experiment, and those of the methods that it is compared with, by method."""
-    fronts = {"hamp": front_of(runs[name])}
-    for suffix, title in COMPARED.items():
-        if (other := f"{name}-{suffix}") in runs:
-            fronts[title] = front_of(runs[other])
-    return fronts
+def methods_of(name: str, runs: dict[str, Results]) -> dict[str, Results]:
+    """The run of an experiment, and those of the methods that it is compared with, by method."""
+    others = {title: runs[f"{name}-{suffix}"] for suffix, title in COMPARED.items() if f"{name}-{suffix}" in runs}
+    return {"hamp": runs[name], **others}
 
 
 def page(runs: dict[str, Results]) -> str:
@@ -191,8 +234,10 @@ def page(runs: dict[str, Results]) -> str:
     for name in experiments(runs):
         settings = f"config/experiments/{name}.yaml" if name != "digits" else "config/config.yaml"
         parts += [f"## {name}", f"`make run CONFIG={settings}`", *experiment(runs[name])]
-        if len(fronts := fronts_of(name, runs)) > 1:
-            parts += comparison(name, fronts)
+        methods = methods_of(name, runs)
+        parts += hypervolumes(methods)
+        if len(methods) > 1:
+            parts += comparison(name, {method: front_of(run) for method, run in methods.items()})
     parts += published()
     return "\n\n".join(parts) + "\n"
 
@@ -208,7 +253,8 @@ def main(arguments: Sequence[str]) -> None:
     with styled():
         for name in experiments(runs):
             save(MAKERS["front.svg"](runs[name]), f"{name}-front")  # type: ignore[arg-type]
-            if len(fronts := fronts_of(name, runs)) > 1:
+            if len(methods := methods_of(name, runs)) > 1:
+                fronts = {method: front_of(run) for method, run in methods.items()}
                 save(comparison_figure(fronts), f"{name}-methods")
 
 
