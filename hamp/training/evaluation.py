@@ -1,7 +1,9 @@
 """The error of a network."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hamp.data.images import ImageSet
 from hamp.training.hardware import data_type, overlapped, place, processor
@@ -21,6 +23,8 @@ def evaluate(
 ) -> float:
     """Mean error of the (first `limit`) images.
 
+    What bfloat16 may have decided is judged again in float32, where the task can tell (`Task.close`).
+
     Args:
         model: left on `hardware`, in evaluation mode.
         images: of the split to judge on.
@@ -36,8 +40,32 @@ def evaluate(
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode():
         example = images.normalised(chosen.first(1).images.to(device))
-        network = lower(model, example, data_type(precision, device))
+        network = lower(model, example, dtype := data_type(precision, device))
+        if dtype is not torch.float32 and task.close is not None:
+            network = Confirmed(network, lower(model, example), task.close)
         for pixels, targets in overlapped(chosen.batches(batch_size), device):
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()
     return float(total / len(chosen))
+
+
+class Confirmed(nn.Module):
+    """A fast network, and an exact one for the images on which the fast one's word is not enough.
+
+    Args:
+        fast: gives outputs (n, classes).
+        exact: gives such outputs too.
+        doubtful: from outputs to the images that are given to the exact network, bool (n,).
+    """
+
+    def __init__(self, fast: nn.Module, exact: nn.Module, doubtful: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.fast, self.exact, self.doubtful = fast, exact, doubtful
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs (n, classes)."""
+        outputs = self.fast(x)
+        again = self.doubtful(outputs)
+        if again.any():
+            outputs[again] = self.exact(x[again])
+        return outputs

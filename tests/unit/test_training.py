@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,29 @@ def test_auto_is_bfloat16_where_the_processor_has_it(instruction: str, monkeypat
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instruction: True})
     chosen = [data_type(precision, torch.device("cpu")) for precision in ("float32", "bfloat16", "auto")]
     assert chosen == [torch.float32, torch.bfloat16, torch.bfloat16]
+
+
+class TwoClasses(nn.Module):
+    """Tells the stripes apart by some thousandths of its outputs, which bfloat16 does not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flatten = nn.Flatten()
+        self.decide = nn.Linear(64, 2, bias=False)
+        stripes = torch.arange(64).reshape(8, 8) % 2
+        self.decide.weight = nn.Parameter(1 + 1e-4 * torch.stack([stripes.T.flatten(), stripes.flatten()]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decide(self.flatten(x))
+
+
+@pytest.mark.filterwarnings("ignore:precision")
+def test_what_bfloat16_cannot_tell_is_judged_in_float32() -> None:
+    images = stripes()
+    assert evaluate(TwoClasses(), images, CLASSIFICATION, 16) == 0
+    rounded = evaluate(TwoClasses(), images, replace(CLASSIFICATION, close=None), 16, precision="bfloat16")
+    assert rounded == 0.5
+    assert evaluate(TwoClasses(), images, CLASSIFICATION, 16, precision="bfloat16") == 0
 
 
 def test_auto_is_float32_on_other_processors_where_bfloat16_warns(monkeypatch: pytest.MonkeyPatch) -> None:
