@@ -42,7 +42,7 @@ def evaluate(
         example = images.normalised(chosen.first(1).images.to(device))
         network = lower(model, example, dtype := data_type(precision, device))
         if dtype is not torch.float32 and task.close is not None:
-            network = Confirmed(network, lower(model, example), task.close)
+            network = Confirmed(network, model, task.close)  # few images: lowering would take longer than it spares
         for pixels, targets in overlapped(chosen.batches(batch_size), device):
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()

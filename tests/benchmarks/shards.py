@@ -37,7 +37,7 @@ def settings(folder: Path) -> dict:
         "network": {"name": "resnet20", "weights": str(weights)},
         "device": {"runtime": "roofline", "description": "jetson-nano"},
         "measure": {"latency": "predicted"},
-        "evaluate": {"finetune_steps": 0, "precision": "bfloat16"},
+        "evaluate": {"finetune_steps": 0, "precision": "auto"},
         "search": {"population": CANDIDATES},
     }
 
