@@ -269,8 +269,9 @@ class Evaluate(Block):
     precision: Precision = Field(
         "float32",
         description="Of the search's evaluations; what is reported is always float32. `auto`: bfloat16 where the "
-        "processor or GPU has instructions for it, else float32. With bfloat16, images on which its rounding may "
-        "decide are judged in float32 again (classification only).",
+        "processor or GPU has instructions for it, else float32; name one of them where the nodes of a cluster "
+        "differ. With bfloat16, images on which its rounding may decide are judged in float32 again "
+        "(classification only).",
     )
 
 
