@@ -89,6 +89,18 @@ class Domain:
         return leads & self.branch
 
     @cached_property
+    def units(self) -> NDArray[np.intp]:
+        """Number of the unit that a group belongs to, ``(groups,)``: the groups of a branch are one, others alone."""
+        alone = self.branches.max(initial=-1) + 1 + np.arange(self.groups)
+        return np.unique(np.where(self.branch, self.branches, alone), return_inverse=True)[1]
+
+    @cached_property
+    def by_unit(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The groups unit by unit, and where each unit begins there."""
+        order = np.argsort(self.units, kind="stable")
+        return order, np.unique(self.units[order], return_index=True)[1]
+
+    @cached_property
     def members(self) -> tuple[NDArray[np.intp], ...]:
         """The groups of each branch."""
         return tuple(np.flatnonzero(self.branches == branch) for branch in np.unique(self.branches[self.branch]))
@@ -151,8 +163,7 @@ def allowed_widths(domain: Domain, group: int) -> Widths:
 def canonical(X: ArrayLike, domain: Domain) -> Widths:
     """Return the widths ``(n, groups)`` with 0 in all groups of a branch of which one is 0: the same network."""
     X = np.array(X, dtype=np.int32)
-    for groups in domain.members:
-        X[(X[:, groups] == 0).any(axis=1)[:, None] & np.isin(np.arange(domain.groups), groups)] = 0
+    X[_over_units(np.logical_or, X == 0, domain)] = 0
     return X
 
 
@@ -162,13 +173,16 @@ def together(X: Widths, before: Widths, domain: Domain) -> Widths:
     A branch that's there goes with the first of its groups; one that's gone comes back with the first of them, the
     others at the fraction of their channels that it has.
     """
-    X = np.array(X, dtype=np.int32)
-    for groups in domain.members:
-        kept = (X[:, groups] / domain.channels[groups]).max(axis=1)
-        back = np.flatnonzero((before[:, groups] == 0).all(axis=1) & (kept > 0))
-        whole = repair(np.maximum(kept[back, None] * domain.channels, domain.lowest), domain)
-        X[back] = np.where((X[back] == 0) & np.isin(np.arange(domain.groups), groups), whole, X[back])
-    return canonical(X, domain)
+    kept = _over_units(np.maximum, X / domain.channels, domain)
+    back = _over_units(np.logical_and, before == 0, domain) & (kept > 0)
+    whole = repair(np.maximum(kept * domain.channels, domain.lowest), domain)
+    return canonical(np.where(back & (X == 0), whole, X), domain)
+
+
+def _over_units(reduce: np.ufunc, values: NDArray, domain: Domain) -> NDArray:
+    """Reduce values ``(n, groups)`` over the groups of each unit, and give each group its unit's."""
+    order, starts = domain.by_unit
+    return reduce.reduceat(values[:, order], starts, axis=1)[:, domain.units]
 
 
 def from_levels(levels: ArrayLike, domain: Domain, before: Widths | None = None) -> Widths:

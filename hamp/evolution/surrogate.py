@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Transform = Literal["logit", "log", "identity"]
 ModelName = Literal["gp", "ridge", "trees"]
 FOLDS = 5
-Trial = tuple[float, ModelName, dict[str, Any], Array]  # rank correlation, model, hyperparameters, predictions
+Trial = tuple[float, ModelName, dict[str, Any], Array]  # rank correlation, model, hyperparameters, what it foresaw
 GOOD = 0.99  # a rank correlation from which on no other model is tried
 EDGE = 1e-3  # errors nearer than this to 0 and 1 are no better known than that
 
@@ -112,6 +112,7 @@ def fit(
     fitted = []
     for objective, target in targets.items():
         v = _forward(target)
+        base = 1.0 if target.baseline is None else target.baseline
         trials: list[Trial] = []
         for name in names:
             if trials and max(trial[0] for trial in trials) >= GOOD:
@@ -123,9 +124,10 @@ def fit(
             for fold in np.unique(folds):
                 train = folds != fold
                 held_out[~train] = _model(name, U[train], v[train], hyperparameters).mean(U[~train])
-            trials.append((_rank_correlation(held_out, v), name, hyperparameters, held_out))
-        spearman, name, hyperparameters, held_out = _best(trials, len(v))
-        base = 1.0 if target.baseline is None else target.baseline
+            # Of the objective, which the search compares: where the baseline says all, the ratio to it is noise.
+            foreseen = _inverse(held_out, target.transform)[0] * base
+            trials.append((_rank_correlation(foreseen, target.values), name, hyperparameters, foreseen))
+        spearman, name, hyperparameters, foreseen = _best(trials, len(v))
         fitted.append(
             Fitted(
                 objective,
@@ -133,8 +135,8 @@ def fit(
                 target.transform,
                 hyperparameters,
                 spearman=spearman,
-                kendall=_kendall(held_out, v),
-                rmse=float(np.sqrt(np.mean((_inverse(held_out, target.transform)[0] * base - target.values) ** 2))),
+                kendall=_kendall(foreseen, target.values),
+                rmse=float(np.sqrt(np.mean((foreseen - target.values) ** 2))),
                 n=len(v),
                 fit=_model(name, U, v, hyperparameters),
             )

@@ -148,16 +148,15 @@ def _factors(rows: np.ndarray, way: float | None) -> np.ndarray:
 
 def efficient_widths(profile: pa.Table, space: Space, measured: Sequence[pa.Table] = ()) -> list[np.ndarray]:
     """For each group the allowed widths that no wider width beats in latency, all other groups whole."""
-    latency = predictor(profile, space, measured)
-    full = np.asarray(space.channels)
+    allowed = [allowed_widths(space, group) for group in range(space.groups)]
+    sizes = [len(widths) for widths in allowed]
+    widths = np.repeat(np.asarray(space.channels)[None, :], sum(sizes), axis=0).astype(np.int32)
+    widths[np.arange(len(widths)), np.repeat(np.arange(space.groups), sizes)] = np.concatenate(allowed)
+    times = predictor(profile, space, measured)(space.canonical(widths))
     found = []
-    for group in range(len(full)):
-        allowed = allowed_widths(space, group)
-        widths = np.repeat(full[None, :], len(allowed), axis=0).astype(np.int32)
-        widths[:, group] = allowed
-        times = latency(space.canonical(widths))
-        wider = np.append(np.minimum.accumulate(times[::-1])[::-1][1:], np.inf)
-        found.append(allowed[times < wider])
+    for own, taken in zip(allowed, np.split(times, np.cumsum(sizes)[:-1]), strict=True):
+        wider = np.append(np.minimum.accumulate(taken[::-1])[::-1][1:], np.inf)
+        found.append(own[taken < wider])
     return found
 
 

@@ -12,7 +12,7 @@ from hamp.analysis.hypervolume import hypervolume, hypervolume_history
 from hamp.analysis.quality import attainment, coverage, evaluations_to_reach, igd_plus
 from hamp.analysis.statistics import friedman, mann_whitney
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 # Few different values, so that ties and copies are common.
 objectives = st.integers(2, 5).flatmap(
     lambda m: arrays(float, st.tuples(st.integers(1, 25), st.just(m)), elements=st.integers(0, 6).map(float))

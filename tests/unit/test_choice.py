@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hamp.choice import OBJECTIVES, PREFERENCES, choose
@@ -27,7 +27,6 @@ def fronts(draw):
     return [{**row, "candidate": f"{index:03x}"} for index, row in enumerate(rows)]
 
 
-@settings(deadline=None)
 @given(fronts(), limits, st.sampled_from(PREFERENCES))
 def test_what_is_chosen_is_within_the_limits_where_anything_is(front, limits, prefer):
     fitting = [row for row in front if all(row[name] <= limit for name, limit in limits.items())]
@@ -41,7 +40,6 @@ def test_what_is_chosen_is_within_the_limits_where_anything_is(front, limits, pr
         assert choice.excess == {name: value for name, value in over.items() if value > 0} != {}
 
 
-@settings(deadline=None)
 @given(fronts(), limits)
 def test_preferences_are_kept(front, limits):
     fitting = [row for row in front if all(row[name] <= limit for name, limit in limits.items())]

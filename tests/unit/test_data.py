@@ -52,7 +52,7 @@ def source_of(labels: np.ndarray, n_test: int = 0) -> Source:
     limit=st.none() | st.integers(12, 400),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_splits_share_out_each_class(labels: list[int], own_test: bool, limit: int | None, seed: int) -> None:
     labels = np.array(labels)
     n_test = 6 if own_test else 0

@@ -26,8 +26,8 @@ from hamp.evolution.local_search import LocalSearch, neighbours
 from hamp.evolution.methods import METHODS
 from hamp.pruning.space import Space
 
-few = settings(max_examples=60, deadline=None)
-fewer = settings(max_examples=15, deadline=None)
+few = settings(max_examples=60)
+fewer = settings(max_examples=15)
 seeds = st.integers(0, 2**20)
 
 

@@ -14,7 +14,7 @@ from hamp.evolution.gain import Gain
 from hamp.evolution.scenarios import Scale, rays, reference_point, scale_of, utilities
 from hamp.evolution.selection import greedy, nsga2, portfolio, sms_emoa, tie
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 seeds = st.integers(0, 2**20)
 values = st.sampled_from(["hypervolume", "tchebycheff"])
 # Few different values, so that ties and copies are common.

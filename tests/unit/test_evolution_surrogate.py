@@ -85,6 +85,16 @@ def test_latency_is_learnt_as_a_factor_on_the_prediction():
     np.testing.assert_allclose(fitted.predict(at, {"latency_ms": base})[0]["latency_ms"], 1.3 * base, rtol=1e-3)
 
 
+def test_quality_of_latency_is_not_that_of_the_noise_on_its_prediction():
+    X = networks(DOMAIN, 80, 0)
+    predicted = objectives_of(X)[:, 1]
+    measured = predicted * np.exp(np.random.default_rng(1).normal(0, 0.003, len(X)))
+    targets = {"latency_ms": surrogate.Target(measured, "log", predicted)}
+    [fitted] = surrogate.fit(X, DOMAIN, targets, np.random.default_rng(0)).fitted
+    assert fitted.spearman > 0.99
+    assert fitted.kendall > 0.9
+
+
 @settings(max_examples=10)
 @given(st.integers(0, 1000))
 def test_local_search_proposes_what_it_was_to_gain(seed):

@@ -5,7 +5,7 @@ import os
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hamp.cluster.plan import Costs, Line, Overheads, costs, line, looked, overheads, plan, recommended, wave
@@ -41,7 +41,6 @@ def test_the_executor_never_waits_longer_than_three_minutes():
     assert 100_000 <= seen <= 100_180
 
 
-@settings(deadline=None)
 @given(st.lists(seconds, min_size=1, max_size=20), st.integers(1, 8))
 def test_a_wave_is_as_long_as_its_longest_job_and_no_longer_than_all_in_turn(works, slots):
     ended, seen = wave(works, slots, TIMES)
@@ -52,7 +51,6 @@ def test_a_wave_is_as_long_as_its_longest_job_and_no_longer_than_all_in_turn(wor
     assert wave(works, len(works), TIMES)[0] == pytest.approx(max(each))
 
 
-@settings(deadline=None)
 @given(st.floats(0, 100), st.floats(0, 10), st.lists(st.integers(1, 50), min_size=2, max_size=9, unique=True))
 def test_the_parts_of_a_job_are_found_from_jobs_of_unlike_size(fixed, each, numbers):
     found = line([(number, fixed + each * number) for number in numbers], start=1.0)
@@ -83,7 +81,6 @@ def test_gpu_hours_are_those_of_jobs_on_gpus():
     assert made.gpu_hours == pytest.approx((20 + 8 * 16) * 36 / 3600)
 
 
-@settings(deadline=None)
 @given(fixed=seconds, each=seconds, nodes=st.integers(1, 12), shards=st.integers(1, 20))
 def test_recommended_shards_are_hardly_beaten(fixed, each, nodes, shards):
     recorded = Costs({"select": 2.0}, Line(fixed, each), Line(fixed, each / 10))

@@ -17,7 +17,7 @@ from hamp.pruning.program import Program
 
 TOLERANCE = 1e-9
 NAMES = [*ODD, "resnet20", *(pytest.param(n, marks=pytest.mark.slow) for n in OURS if n != "resnet20")]
-DRAWS = settings(max_examples=4, deadline=None)
+DRAWS = settings(max_examples=4)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
@@ -62,7 +62,7 @@ def test_the_given_network_is_left_alone(name):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_the_best_channels_stay_in_their_order(data):
     model = nn.Sequential(nn.Conv2d(3, 9, 3), nn.BatchNorm2d(9), nn.ReLU(), nn.Conv2d(9, 4, 3, bias=False))

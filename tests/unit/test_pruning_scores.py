@@ -112,7 +112,7 @@ def test_channels_that_only_go_together_share_a_score(method):
     assert len(np.unique(units)) == 4
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(factor=st.floats(0.01, 100), method=st.sampled_from(["l1", "l2", "fpgm"]))
 def test_the_scale_of_a_layer_does_not_matter(factor, method):
     torch.manual_seed(0)

@@ -41,7 +41,7 @@ def counted(model: nn.Module, x: torch.Tensor) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(data=st.data())
 def test_costs_are_those_of_the_built_network(name, data):
     of = space(name)
@@ -62,7 +62,7 @@ def test_costs_are_those_of_the_built_network(name, data):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_no_cost_rises_when_a_channel_goes(name, data):
     of = space(name)
@@ -139,7 +139,7 @@ def test_another_table_is_no_space():
         Space.from_table(space("resnet20").to_table().replace_schema_metadata(None))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(channels=st.integers(2, 60), multiple=st.integers(1, 20), fraction=st.floats(0.01, 0.99), data=st.data())
 def test_limits_and_repair(channels, multiple, fraction, data):
     settings = {"keep_first": False, "channel_multiple": multiple, "minimum_fraction": fraction}

@@ -13,7 +13,7 @@ from hamp.stages.shards import FIXED, share
 SPACE = discover(build(Network(name="resnet20"), 10, 3), torch.zeros(2, 3, 32, 32))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(count=st.integers(1, 30), shards=st.integers(1, 12), seed=st.integers(0, 2**32 - 1))
 def test_each_network_goes_to_one_job_and_no_job_could_give_one_away(count, shards, seed):
     drawn = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hamp import tables
@@ -20,7 +20,6 @@ def test_every_column_says_what_it_means(name):
         assert b"unit" in field.metadata
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 2**31 - 1), min_size=3, max_size=3), min_size=1, max_size=20))
 def test_what_is_written_is_read(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("tables")
