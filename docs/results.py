@@ -229,11 +229,13 @@ def page(runs: dict[str, Results]) -> str:
         "# Results",
         "Written by `make results` from the tables in `docs/data`; they are copied there from finished runs by"
         " `python docs/results.py keep results/NAME`. A latency is the median over rounds in which the networks and the"
-        " unpruned one are timed by turns; *times faster* is the ratio to the unpruned network in the same session.",
+        " unpruned one are timed by turns; *times faster* is the ratio to the unpruned network in the same session. *In"
+        " PyTorch*: the same ratio for the same networks, run layer by layer by PyTorch, for which nobody chose them.",
     ]
     for name in experiments(runs):
         settings = f"config/experiments/{name}.yaml" if name != "digits" else "config/config.yaml"
         parts += [f"## {name}", f"`make run CONFIG={settings}`", *experiment(runs[name])]
+        parts += [f"![The front, and all that the search evaluated](images/{name}-front.png)"]
         methods = methods_of(name, runs)
         parts += hypervolumes(methods)
         if len(methods) > 1:
