@@ -10,8 +10,8 @@ from hamp.pruning.space import Space
 from hamp.tables import matrix
 
 FIXED = 1 / 3
-"""What the time of a network begins with, as a share of what the unpruned network's multiply-adds take: of a training
-step on a ResNet-20 it is two fifths (float32, one thread), of judging it less."""
+"""What the time of a network begins with, as a share of what the unpruned network's multiply-adds take: so it was in
+training steps on a ResNet-20, unpruned and with two fifths of its multiply-adds (float32, one thread)."""
 
 
 def share(space: Space, widths: np.ndarray, shard: int, shards: int) -> np.ndarray:
