@@ -5,7 +5,7 @@ the module of a pruned network runs the operations that were recorded when the s
 that the kept channels ask for. Its submodules, parameters and their names stay as they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -63,16 +63,18 @@ class Program(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the steps of the current mode."""
         program = self.steps["training" if self.training else "evaluation"]
-        leaves = pytree.tree_leaves((args, kwargs))
+        leaves = _leaves(args, kwargs)
         values: dict[int, Any] = {ref.value: x for ref, x in zip(program["inputs"], leaves, strict=True) if ref}
         at, rows_per_image = program["batch"]
         fill = partial(_fill, values, self, leaves[at].shape[0] // rows_per_image, leaves[at])
         for kind, target, step_args, step_kwargs, output, last in program["steps"]:
-            given, named = fill(step_args), fill(step_kwargs)
+            # most arguments are tensors; on small networks it counts how soon the next operation begins
+            given = [values[x.value] if type(x) is Ref else fill(x) for x in step_args]
+            named = {name: fill(x) for name, x in step_kwargs.items()}
             if kind == GATHER:
                 result = _gather(*given)
             elif kind == CALL:
-                result = self.get_submodule(target)(*given, **named)
+                result = (self._modules.get(target) or self.get_submodule(target))(*given, **named)
             else:
                 result = function(target)(*given, **named)
             if isinstance(output, Ref):
@@ -93,6 +95,13 @@ class NetworkProgram(Program):
     def forward(self, x: Tensor) -> Any:
         """Run the steps of the current mode."""
         return super().forward(x)
+
+
+def _leaves(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any]:
+    """The arguments of a call, without the lists, tuples and dictionaries around them."""
+    if kwargs or any(isinstance(x, (list, tuple, dict)) for x in args):
+        return pytree.tree_leaves((args, kwargs))
+    return args
 
 
 def _fill(values: dict[int, Any], module: nn.Module, images: int, like: Tensor, x: Any) -> Any:
@@ -143,8 +152,9 @@ class ConstantLayer(nn.Module):
         """The layer's output (N, C, 1, ...) or (N, 1, ..., C) for N rows of `x`, (N, ...)."""
         shape = [1] * self.ndim
         shape[self.channel_dim] = self.channels
-        values = x.new_zeros(shape) if self.bias is None else self.bias.reshape(shape)
-        return values.repeat(x.shape[0], *[1] * (self.ndim - 1))
+        if self.bias is None:
+            return x.new_zeros([x.shape[0], *shape[1:]])
+        return self.bias.reshape(shape).repeat(x.shape[0], *[1] * (self.ndim - 1))
 
 
 class ConstantBatchNorm(_BatchNorm):
