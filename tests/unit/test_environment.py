@@ -37,6 +37,14 @@ def test_conda_environment_has_the_ranges_of_pyproject():
     assert python.removeprefix("python ") == project()["requires-python"]
 
 
+def test_pip_lines_of_the_conda_environment_are_what_a_requirements_file_may_hold():
+    """Conda hands them to pip in such a file, where most options are errors."""
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (given,) = (entry["pip"] for entry in listed if isinstance(entry, dict))
+    options = {word for line in given for word in line.split() if word.startswith("-")}
+    assert options <= {"-e", "--editable"}
+
+
 def test_lock_meets_every_range():
     lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
     locked = {name.lower().replace("_", "-"): version for name, version in lock.items()}
