@@ -29,6 +29,7 @@ def copy_modules(
     """
     tensors: dict[int, Tensor] = {}
     modules: dict[int, nn.Module] = {}
+    attributes: list[tuple[dict[str, Any], str, Any]] = []
 
     def map_tensor(name: str, t: Tensor) -> Tensor:
         new = tensors.get(id(t))
@@ -57,7 +58,7 @@ def copy_modules(
             if kind in _CONTAINERS and not value:  # hooks, most often
                 table[name] = kind()
             elif table[name] is value:
-                table[name] = copy_value(value)
+                attributes.append((table, name, value))
         object.__setattr__(new, "__dict__", table)
         finished = finish(path, old, new)
         modules[id(old)] = finished
@@ -70,12 +71,17 @@ def copy_modules(
             return visit("", value)
         if isinstance(value, Tensor):
             return map_tensor("", value)
-        return copy.deepcopy(value, {id(x): copy_value(x) for x in _tensors_and_modules(value)})
+        mentioned = {id(x): copy_value(x) for x in _tensors_and_modules(value)}
+        # what is registered is known: a method that is bound to a module of the network gets bound to its copy
+        return copy.deepcopy(value, {**modules, **mentioned})
 
     copied = visit("", module)
+    for table, name, value in attributes:  # after all modules, which may be mentioned before their turn comes
+        table[name] = copy_value(value)
     # `visit` refers to itself and to these, and would keep the copy alive until the next garbage collection
     tensors.clear()
     modules.clear()
+    attributes.clear()
     return copied
 
 

@@ -208,4 +208,20 @@ class Nested(nn.Module):
         return self.fc(torch.flatten(F.relu_(y).mean(3).mean(2), 1))
 
 
-ALL = (DualPath, Shuffled, Padded, Twice, Flattened, Parameters, Squeezed, Stubborn, Nested)
+class Bound(nn.Module):
+    """Methods kept as attributes: its own, as wrappers do with `forward`, and one of a module that comes later."""
+
+    def __init__(self):
+        super().__init__()
+        later = conv(12, 16)
+        self.stem = conv(3, 12)
+        self.middle = later.forward
+        self.later = later
+        self.fc = nn.Linear(16, 5)
+        self.forward = self.run
+
+    def run(self, x: Tensor) -> Tensor:
+        return self.fc(self.middle(self.stem(x)).mean((2, 3)))
+
+
+ALL = (DualPath, Shuffled, Padded, Twice, Flattened, Parameters, Squeezed, Stubborn, Nested, Bound)
