@@ -2,16 +2,16 @@
 
 import difflib
 import re
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from hamp.callables import file_of
-from hamp.configuration.blocks import Config
+from hamp.configuration.blocks import Config, Device
 from hamp.errors import UserError
+from hamp.hardware.devices import check
 from hamp.hardware.energy import TELLING
 
 
@@ -30,7 +30,8 @@ def load(settings: Mapping[str, Any], here: bool = False) -> Config:
     if here:
         mistakes += _devices(config)
     if mistakes:
-        raise UserError("\n".join(mistakes))
+        # A device whose settings cannot go together is not available either: told once.
+        raise UserError("\n".join(dict.fromkeys(mistakes)))
     return config
 
 
@@ -64,12 +65,26 @@ def combinations(config: Config) -> list[str]:
     mistakes += _data(config)
     mistakes += _normalisation(config)
     mistakes += _objectives(config)
-    if config.device.runtime == "roofline":
-        if config.device.description is None:
-            mistakes.append("device.description: missing; runtime 'roofline' needs a device's description")
-        if config.measure.latency == "measured" and "latency_ms" in config.objectives:
-            mistakes.append("measure.latency: 'measured' cannot be had of a described device; set it to 'predicted'")
+    mistakes += [line for name in _named(config) if (line := _refusal(config, name, check))]
+    described = config.device.runtime == "roofline"
+    if described and config.measure.latency == "measured" and "latency_ms" in config.objectives:
+        mistakes.append("measure.latency: 'measured' cannot be had of a described device; set it to 'predicted'")
     return mistakes
+
+
+def _named(config: Config) -> dict[str, Device]:
+    """All devices by name; that of block `device` is called ``."""
+    return {"": config.device, **config.devices}
+
+
+def _refusal(config: Config, name: str, look: Callable[[Device], None]) -> str:
+    """Why a look at a device ends in an error, its keys being those of its block; empty where it does not."""
+    try:
+        look(_named(config)[name])
+    except UserError as error:
+        keys = rf"\bdevice\.({'|'.join(Device.model_fields)})\b"
+        return re.sub(keys, lambda key: f"devices.{name}.{key[1]}", str(error)) if name else str(error)
+    return ""
 
 
 def _devices(config: Config) -> list[str]:
@@ -78,20 +93,14 @@ def _devices(config: Config) -> list[str]:
     from hamp.hardware.devices import available
     from hamp.hardware.devices.pytorch import require_cuda
 
-    devices = {"": config.device, **config.devices}
+    devices = _named(config)
     energies = [name.partition("@")[2] for name in config.objectives if name.startswith("energy_mj")]
-    told = [devices[name] for name in energies if name in devices]
-    needed = [partial(available, device) for device in devices.values()]
-    needed += [partial(energy.available, device) for device in told if device.runtime in energy.TELLING]
+    telling = [name for name in energies if name in devices and devices[name].runtime in energy.TELLING]
+    mistakes = [_refusal(config, name, available) for name in devices]
+    mistakes += [_refusal(config, name, energy.available) for name in telling]
     if config.hardware == "cuda":
-        needed.append(partial(require_cuda, "hardware"))
-    mistakes = []
-    for look in needed:
-        try:
-            look()
-        except UserError as error:
-            mistakes.append(str(error))
-    return mistakes
+        mistakes.append(_refusal(config, "", lambda _: require_cuda("hardware")))
+    return [line for line in mistakes if line]
 
 
 def _objectives(config: Config) -> list[str]:
@@ -107,14 +116,12 @@ def _objectives(config: Config) -> list[str]:
             mistakes.append(f"devices: '{name}' must be letters, digits, '-' and '_'")
         elif name not in asked.values():
             mistakes.append(f"devices: '{name}' is in no objective; name 'latency_ms@{name}' there, or remove it")
-        if settings.runtime == "roofline" and settings.description is None:
-            mistakes.append(f"devices.{name}.description: missing; runtime 'roofline' needs a device's description")
     for name in config.pruning.channel_multiple_of:
         if name not in (known := ["device", *config.devices]):
             mistakes.append(f"pruning.channel_multiple_of.{name}: no device of this run; its: {', '.join(known)}")
     energies = [name for name in config.objectives if name.startswith("energy_mj")]
     for name in energies:
-        found = {"": config.device, **config.devices}.get(name.partition("@")[2])
+        found = _named(config).get(name.partition("@")[2])
         if found is not None and found.runtime not in TELLING:
             mistakes.append(f"objectives: '{name}': a device of runtime '{found.runtime}' does not tell its energy")
     if energies and config.measure.latency == "predicted":
@@ -140,8 +147,8 @@ def _normalisation(config: Config) -> list[str]:
     if mean is not None and std is not None:
         if len(mean) != len(std):
             return [f"data.std: {len(std)} values, but data.mean has {len(mean)}; give one a channel in both"]
-        if min(std) <= 0:
-            return [f"data.std: {std} must be positive"]
+        if not std or min(std) <= 0:
+            return [f"data.std: {std} must hold one positive value a channel"]
     return []
 
 
@@ -153,23 +160,30 @@ def _parse(settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
         try:
             return Config.model_validate(remaining), mistakes
         except ValidationError as error:
-            for entry in error.errors(include_url=False):
-                path = tuple(part for part in entry["loc"] if isinstance(part, str | int))
-                mistakes.append(_line(path, entry))
+            entries = error.errors(include_url=False)
+            paths = [tuple(part for part in entry["loc"] if isinstance(part, str | int)) for entry in entries]
+            mistakes += map(_line, paths, entries)
+            # All are looked up before the first is removed: of a union, each kind has a mistake of its own.
+            for path in {_present(remaining, path) for path in paths}:
                 _discard(remaining, path)
 
 
 def _copy(value: Any) -> Any:
-    return {key: _copy(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+    """Keys as text: YAML reads a name such as 3090 as a number."""
+    return {str(key): _copy(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
-def _discard(settings: Any, path: tuple[str | int, ...]) -> None:
-    """Remove the key that a mistake is about (an element's mistake removes the whole list)."""
+def _present(settings: Any, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """As much of a path as there are keys (an element's mistake is in the whole list), so that one can be removed."""
+    if path and isinstance(settings, dict) and path[0] in settings:
+        return (path[0], *_present(settings[path[0]], path[1:]))
+    return ()
+
+
+def _discard(settings: dict[str | int, Any], path: tuple[str | int, ...]) -> None:
+    """Remove the key at a path, where it was not removed with another."""
     for key in path[:-1]:
-        if not isinstance(settings.get(key), dict):
-            settings.pop(key, None)
-            return
-        settings = settings[key]
+        settings = settings.get(key, {})
     settings.pop(path[-1], None)
 
 

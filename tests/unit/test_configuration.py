@@ -121,6 +121,7 @@ def test_all_mistakes_are_listed_at_once_one_line_each():
         ({"data": {"mean": [0.5]}}, "data.mean, data.std"),
         ({"data": {"mean": [0.5], "std": [0.5, 0.5]}}, "data.std"),
         ({"data": {"mean": [0.5], "std": [0.0]}}, "data.std"),
+        ({"data": {"mean": [], "std": []}}, "data.std"),
         ({"device": {"runtime": "roofline"}, "measure": {"latency": "predicted"}}, "device.description"),
         ({"device": {"runtime": "roofline", "description": "jetson-nano"}}, "measure.latency"),
         ({"device": 3}, "device"),
@@ -130,6 +131,27 @@ def test_all_mistakes_are_listed_at_once_one_line_each():
 def test_settings_that_cannot_work_together(settings, key):
     lines = mistakes(settings)
     assert [line.partition(":")[0] for line in lines] == [key]
+
+
+def test_names_that_yaml_reads_as_numbers_are_names():
+    settings = yaml.safe_load(
+        "objectives: [error, latency_ms, latency_ms@3090]\n"
+        "devices: {3090: {runtime: roofline, description: jetson-nano}}\n"
+    )
+    assert load(settings).devices["3090"].description == "jetson-nano"
+    settings["devices"][3090]["runtime"] = "roofine"
+    (line,) = mistakes(settings)
+    assert line.startswith("devices.3090.runtime: 'roofine' is not allowed")
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1], None])
+def test_a_value_of_neither_kind_is_told_for_each_and_hides_no_other(value):
+    lines = mistakes({"portfolio": {"limits": {"latency_ms": value, "error": "much"}}})
+    assert {line.partition(":")[0] for line in lines} == {
+        "portfolio.limits.error",
+        "portfolio.limits.latency_ms.float",
+        "portfolio.limits.latency_ms.str",
+    }
 
 
 def test_devices_are_looked_for_where_the_jobs_run():
