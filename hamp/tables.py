@@ -342,7 +342,8 @@ class atomic:
     """Context that yields a temporary path and renames it to `path` at the end; nothing is left on failure.
 
     Raises:
-        UserError: `path` was claimed for this process (`hamp.claims`), and another has claimed it since.
+        UserError: the file cannot be written there; or `path` was claimed for this process (`hamp.claims`), and another
+            has claimed it since.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -353,7 +354,11 @@ class atomic:
 
     def __enter__(self) -> Path:
         if self.place is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.temporary.touch()  # so that a folder in which nothing can be written is told at once
+            except OSError as error:
+                raise self._unwritable(error) from error
         elif not self.place.is_dir():
             raise overtaken(self.path)
         return self.temporary
@@ -364,10 +369,16 @@ class atomic:
             return
         try:
             os.replace(self.temporary, self.path)
-        except FileNotFoundError:
-            raise overtaken(self.path) from None
+        except OSError as error:
+            self.temporary.unlink(missing_ok=True)
+            if self.place is not None and isinstance(error, FileNotFoundError):
+                raise overtaken(self.path) from None
+            raise self._unwritable(error) from error
         if self.place is not None:
             self.place.rmdir()
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(f"{self.path}: cannot be written ({error.strerror}); name another file")
 
 
 def matrix(table: pa.Table, column: str = "widths") -> np.ndarray:

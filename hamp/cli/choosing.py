@@ -4,12 +4,15 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 
+from hamp import tables
 from hamp.choice import OBJECTIVES, Choice, Preference, choose
 from hamp.cli.options import MaxError, MaxLatency, MaxMemory, ResultsArgument, folder_of, limits
 from hamp.errors import UserError
@@ -45,22 +48,18 @@ def front(
     Example: hamp front results/digits --max-error 0.05 --format csv
     """
     table = Results(folder_of(results)).front
-    given = limits(max_latency_ms, max_memory_mb, max_error)
-    rows = [row for row in table.to_pylist() if all(row[name] <= limit for name, limit in given.items())]
+    for name, limit in limits(max_latency_ms, max_memory_mb, max_error).items():
+        table = table.filter(pc.field(name) <= limit)
     if form == "parquet":
         if output is None:
             raise UserError("--format parquet: not for a terminal; name a file with --output")
-        from hamp.tables import FRONT, build, write
-
-        write(build(FRONT, {name: [row[name] for row in rows] for name in FRONT.names}), output)
+        tables.write(table, output)
         return
-    text = {"table": _aligned, "csv": _csv, "json": _json}[form](rows)
+    text = {"table": _aligned, "csv": _csv, "json": _json}[form](table)
     if output is None:
         sys.stdout.write(text)
         return
-    from hamp.tables import atomic
-
-    with atomic(output) as temporary:
+    with tables.atomic(output) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -121,10 +120,10 @@ def nothing_fits(choice: Choice, given: Mapping[str, float]) -> str:
     return f"no network is within the limits; the nearest is {choice.network['candidate']}: {' and '.join(over)}"
 
 
-def _aligned(rows: Sequence[Network]) -> str:
+def _aligned(table: pa.Table) -> str:
     head = ("candidate", "validation %", "test %", "ms", "± ms", "speed-up", "MB", "M macs", "parameters", "method", "")
     lines = [head]
-    for row in rows:
+    for row in table.to_pylist():
         lines.append(
             (
                 row["candidate"],
@@ -151,16 +150,14 @@ def _aligned(rows: Sequence[Network]) -> str:
     return "\n".join(aligned) + "\n"
 
 
-def _json(rows: Sequence[Network]) -> str:
-    return json.dumps(rows, indent=2) + "\n"
+def _json(table: pa.Table) -> str:
+    return json.dumps(table.to_pylist(), indent=2) + "\n"
 
 
-def _csv(rows: Sequence[Network]) -> str:
+def _csv(table: pa.Table) -> str:
     """Widths are one cell, separated by blanks."""
-    from hamp.tables import FRONT
-
     text = io.StringIO()
-    writer = csv.DictWriter(text, FRONT.names, lineterminator="\n")
+    writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, "widths": " ".join(map(str, row["widths"]))} for row in rows)
+    writer.writerows({**row, "widths": " ".join(map(str, row["widths"]))} for row in table.to_pylist())
     return text.getvalue()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from made_results import make
 from typer.main import get_command
@@ -40,6 +41,28 @@ def test_front_in_every_format(results, tmp_path):
     assert [float(row["latency_ms"]) for row in found] == [row["latency_ms"] for row in rows]
     assert hamp("front", results, "-f", "parquet", "-o", tmp_path / "x.parquet").returncode == 0
     assert tables.read(tmp_path / "x.parquet", tables.FRONT).to_pylist() == rows
+
+
+def test_front_has_the_columns_that_the_run_has(results, tmp_path):
+    table = Results(results).front
+    further = {name: table["latency_ms"].to_pylist() for name in ("latency_ms@board", "energy_mj", "energy_mj@board")}
+    columns = {name: table[name].to_pylist() for name in table.column_names} | further
+    tables.write(tables.build(tables.FRONT, columns), tmp_path / "run" / "pareto" / "front.parquet")
+    rows = Results(tmp_path / "run").front.to_pylist()
+    limit = sorted(row["latency_ms"] for row in rows)[2]
+    for form, read in {
+        "csv": lambda file: pd.read_csv(file).to_dict("records"),
+        "json": lambda file: json.loads(file.read_text()),
+        "parquet": lambda file: tables.read(file, tables.FRONT).to_pylist(),
+    }.items():
+        file = tmp_path / f"front.{form}"
+        answer = hamp("front", tmp_path / "run", "--max-latency-ms", limit, "-f", form, "-o", file)
+        assert answer.returncode == 0, answer.stderr
+        found = read(file)
+        assert [row["energy_mj@board"] for row in found] == [
+            row["latency_ms"] for row in rows if row["latency_ms"] <= limit
+        ]
+        assert list(found[0]) == list(rows[0])
 
 
 def test_front_within_limits(results):
@@ -83,6 +106,7 @@ def test_the_only_run_here_needs_no_name(results):
         (("pick", "{}", "--max-error", 5), "--max-error"),
         (("front", "{}/nowhere"), "is not a folder"),
         (("front", "{}", "-f", "parquet"), "name a file with --output"),
+        (("front", "{}", "-f", "csv", "-o", "{}"), "cannot be written (Is a directory)"),
         (("export", "zz", "-r", "{}"), "images.safetensors: no such file"),
         (("watch", "{}/space", "--once"), "settings.yaml: no such file"),
         (("check", "{}/nothing.yaml"), "no such file"),

@@ -75,3 +75,13 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["folder", "file/inside", "x" * 250])
+def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("before")
+    with pytest.raises(UserError, match="cannot be written") as caught, tables.atomic(tmp_path / name) as temporary:
+        temporary.write_text("new")
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert {path.name for path in tmp_path.rglob("*")} == {"folder", "file"}
