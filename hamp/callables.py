@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,11 +56,19 @@ def load(spec: str, key: str) -> Callable[..., Any]:
 
 
 def call(function: Callable[..., Any], offered: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
-    """Call `function` with all that is `given`, and with what of the `offered` its signature takes."""
-    parameters = inspect.signature(function).parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    taken = {name: value for name, value in offered.items() if takes_any or name in parameters}
-    return function(**{**taken, **given})
+    """Call `function` with all that is `given`, and with what of the `offered` its signature names."""
+    # `**kwargs` asks for nothing: they are mostly handed on to what knows other names.
+    named = inspect.signature(function).parameters
+    return function(**{**{name: value for name, value in offered.items() if name in named}, **given})
+
+
+def failure(spec: str, key: str, error: Exception) -> UserError:
+    """What the callable `spec` raised, and in which line of the user's file; `key` is the setting it stands in."""
+    file = file_of(spec)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if file is not None and frame.filename == str(file.resolve())]
+    place = f" in line {lines[-1]}" if lines else ""
+    return UserError(f"{key}: '{spec}' raised {type(error).__name__}{place}: {' '.join(str(error).split())}")
 
 
 def _module_at(path: Path) -> ModuleType:

@@ -81,6 +81,11 @@ class Data(Block):
     )
     download: bool = Field(False, description="Let torchvision download the data set into `root`.")
     image_size: int = Field(32, ge=8, le=1024, description="Images are resized to this many pixels a side.")
+    channels: Literal[1, 3] | None = Field(
+        None,
+        description="Images are made grey (1) or colour (3, as torchvision's networks take them); `null`: as they are. "
+        "What is transparent in an image becomes white, and of 16 bits a pixel the upper eight are taken.",
+    )
     validation_fraction: float = Field(
         0.3,
         gt=0.0,

@@ -7,23 +7,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hamp.errors import UserError
 
 Encoded = bytes | Path
+GREY = ("1", "L", "LA", "La", "I", "F")
+"""Modes of Pillow, without what comes after a semicolon: the order of bytes."""
 
 
-def channels_of(encoded: Encoded) -> int:
-    """1 for a grey image, else 3; only the header is read."""
-    with _opened(encoded, str(encoded) if isinstance(encoded, Path) else "the first image") as image:
-        return 1 if image.mode in ("L", "1", "I", "I;16") else 3
+def channels_of(encoded: Iterable[Encoded], names: Iterable[str]) -> int:
+    """1 if all of the images are grey, else 3; only their headers are read.
+
+    Raises:
+        UserError: one is no image.
+    """
+    return max(_channels(content, name) for content, name in zip(encoded, names, strict=True))
 
 
 def decode(encoded: Iterable[Encoded], size: int, channels: int, names: Iterable[str]) -> np.ndarray:
     """Decode images in threads: uint8 (n, channels, size, size).
 
-    The shorter side is scaled to `size` and the centre is taken; `names` are those of the images in an error.
+    The shorter side is scaled to `size` and the centre is taken; what is transparent becomes white; of 16 bits a
+    pixel the upper eight are taken; `names` are those of the images in an error.
 
     Raises:
         UserError: an image cannot be decoded.
@@ -33,9 +39,9 @@ def decode(encoded: Iterable[Encoded], size: int, channels: int, names: Iterable
     def one(content: Encoded, name: str) -> np.ndarray:
         with _opened(content, name) as image:
             try:
-                return np.asarray(_fit(image.convert(mode), size))
-            except OSError as error:
-                raise UserError(f"{name}: the image is damaged ({error})") from None
+                return np.asarray(_fit(_opaque(image).convert(mode), size))
+            except Exception as error:  # of what kind depends on the format
+                raise UserError(f"{name}: the image cannot be decoded ({_told(error)})") from error
 
     # Pillow releases the interpreter's lock while it decodes and resizes.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -63,8 +69,30 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
+def _channels(encoded: Encoded, name: str) -> int:
+    with _opened(encoded, name) as image:
+        return 1 if image.mode.partition(";")[0] in GREY else 3
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel and nothing transparent."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits a channel")
+    if image.mode.startswith("I"):
+        # Pillow would make all above 255 white.
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        # Under what is transparent lies anything, often the colour of what is not.
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image
+
+
 def _opened(encoded: Encoded, name: str) -> Image.Image:
     try:
         return Image.open(encoded if isinstance(encoded, Path) else io.BytesIO(encoded))
-    except (UnidentifiedImageError, OSError, TypeError) as error:
-        raise UserError(f"{name}: not an image that Pillow can read ({error})") from None
+    except Exception as error:  # of what kind depends on the format
+        raise UserError(f"{name}: not an image that Pillow can read ({_told(error)})") from error
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,31 +1,33 @@
 """Images in folders, one a class."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from hamp.configuration import blocks
-from hamp.data.source import Description, Source
+from hamp.data.source import LOOKED_AT, Description, Source, spread
 from hamp.errors import UserError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 
 
 def describe(settings: blocks.Data) -> Description:
-    """Classes are the names of the folders, sorted; channels are those of the first image."""
+    """Classes are the names of the folders, sorted; images are grey if all of some, from all over, are."""
     from hamp.data.decode import channels_of
 
     train, _ = _folders(settings)
     classes = _classes(train)
-    first = next((path for name in classes for path in _files(train / name)), None)
-    if first is None:
-        raise UserError(f"data.root: '{train}' has no image ({', '.join(sorted(SUFFIXES))}) in its class folders")
-    return Description(classes, channels_of(first))
+    if settings.channels is not None:
+        return Description(classes, settings.channels)
+    chosen = spread(classes, LOOKED_AT)
+    some = [path for name in chosen for path in spread(_files(train / name), LOOKED_AT // len(chosen))]
+    return Description(classes, channels_of(some, map(str, some)))
 
 
 def load(settings: blocks.Data) -> Source:
-    """Images of `root/train`, then of `root/test` or `root/val`; without such folders, of `root`."""
+    """Images of `root/train`, then of `root/test` or `root/val` (or `Train`, ...); without such folders, of `root`."""
     description = describe(settings)
     train, test = _folders(settings)
     return from_folders(train, test, description.classes, description.channels, settings.image_size)
@@ -33,7 +35,7 @@ def load(settings: blocks.Data) -> Source:
 
 def from_folders(train: Path, test: Path | None, classes: tuple[str, ...], channels: int, size: int) -> Source:
     """A source of the images in the folders `classes` of `train` and `test`."""
-    if test is not None and (unknown := sorted(set(_classes(test)) - set(classes))):
+    if test is not None and (unknown := sorted(set(_classes(test, 1)) - set(classes))):
         raise UserError(f"data.root: '{test}' has the folder '{unknown[0]}', which '{train}' has not")
     paths: list[Path] = []
     targets: list[int] = []
@@ -62,17 +64,33 @@ def _folders(settings: blocks.Data) -> tuple[Path, Path | None]:
     root = Path(settings.root)
     if not root.is_dir():
         raise UserError(f"data.root: there is no folder '{root}' (paths are relative to {Path.cwd()})")
-    if not (root / "train").is_dir():
+    # Of `Train` and `train`, the latter, which comes after.
+    found = {entry.name.lower(): entry for entry in sorted(root.iterdir()) if entry.is_dir()}
+    if "train" not in found:
         return root, None
-    return root / "train", next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
+    return found["train"], found.get("test", found.get("val"))
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    if len(names) < 2:
-        raise UserError(f"data.root: '{folder}' must hold one folder a class, at least two; it has {len(names)}")
+def _classes(folder: Path, least: int = 2) -> tuple[str, ...]:
+    """Names of the folders that hold an image; others, such as those of an editor, are no classes."""
+    folders = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = tuple(sorted(entry.name for entry in folders if any(_images(entry))))
+    if len(names) < least:
+        raise UserError(
+            f"data.root: '{folder}' must hold one folder a class, at least {least}, with images "
+            f"({', '.join(sorted(SUFFIXES))}); it has {len(names)}"
+        )
     return names
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    return sorted(_images(folder))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """All images below a folder but the hidden ones, which are an editor's or a file manager's copies."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
+                yield Path(place, name)

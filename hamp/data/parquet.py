@@ -1,6 +1,6 @@
 """Images in Parquet files: columns `image` (encoded bytes) and `label`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +9,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hamp.configuration import blocks
-from hamp.data.source import Description, Source
+from hamp.data.source import LOOKED_AT, Description, Source, spread
 from hamp.errors import UserError
 
 
 def describe(settings: blocks.Data) -> Description:
-    """Classes from the metadata `classes` (comma-separated), else counted; channels of the first image."""
-    from hamp.data.decode import channels_of
-
+    """Classes from the metadata `classes` (comma-separated), else counted; images are grey if all of some are."""
     path, *_ = _paths(settings)
     file = _open(path)
     if file.metadata.num_rows == 0:
         raise UserError(f"{path}: it has no rows")
-    first = next(file.iter_batches(batch_size=1, columns=["image"]))
-    return Description(_classes(file, path), channels_of(_encoded(first["image"], path)[0]))
+    return Description(_classes(file, path), settings.channels or _channels(file, path))
 
 
 def load(settings: blocks.Data) -> Source:
@@ -43,8 +40,7 @@ def load(settings: blocks.Data) -> Source:
                 wanted = rows[low:high] - start
                 if len(wanted):
                     encoded = _encoded(batch["image"].take(pa.array(wanted - position)), path)
-                    names = [f"{path}: column 'image', row {row}" for row in wanted]
-                    yield decode(encoded, settings.image_size, description.channels, names)
+                    yield decode(encoded, settings.image_size, description.channels, _names(path, wanted))
                 position += len(batch)
 
     n_test = len(targets[1]) if len(targets) > 1 else 0
@@ -78,6 +74,27 @@ def _classes(file: pq.ParquetFile, path: Path) -> tuple[str, ...]:
     if names is not None:
         return tuple(name.strip() for name in names.decode().split(","))
     return tuple(map(str, range(int(_labels(file, path, None).max()) + 1)))
+
+
+def _channels(file: pq.ParquetFile, path: Path) -> int:
+    """Channels of the first images of some row groups, from all over the file."""
+    from hamp.data.decode import channels_of
+
+    lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    starts = np.cumsum([0, *lengths])
+    groups = spread(np.flatnonzero(lengths), LOOKED_AT)
+    count = LOOKED_AT // len(groups)
+    encoded: list[bytes] = []
+    rows: list[int] = []
+    for group in groups:
+        batch = next(file.iter_batches(count, row_groups=[int(group)], columns=["image"]))
+        encoded += _encoded(batch["image"], path)
+        rows += range(starts[group], starts[group] + len(batch))
+    return channels_of(encoded, _names(path, rows))
+
+
+def _names(path: Path, rows: Iterable[int]) -> list[str]:
+    return [f"{path}: column 'image', row {row}" for row in rows]
 
 
 def _labels(file: pq.ParquetFile, path: Path, classes: int | None) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The `data` stage: decode the images once and keep them as uint8 in one file, beside the table of splits.
 
 The file is in the safetensors format, with the tensors `mean` and `std` (float32, one a channel), `targets`
-(int64 or float32, one a row) and `images` (uint8, n x channels x size x size). Row i of the splits' table is
+(int64, float32 or uint8, one a row) and `images` (uint8, n x channels x size x size). Row i of the splits' table is
 image i of the file. It is written chunk by chunk, because the safetensors library writes only what is in
 memory.
 """

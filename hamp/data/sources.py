@@ -1,6 +1,7 @@
 """The sources of images by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from hamp import callables
 from hamp.configuration import blocks
 from hamp.data import folders, parquet, vision
-from hamp.data.source import Description, Source, from_arrays
+from hamp.data.source import Description, Source, from_arrays, with_channels
 from hamp.errors import UserError
 
 DIGITS = tuple("0123456789")
@@ -24,9 +25,10 @@ def describe(settings: blocks.Data) -> Description:
         UserError: the source is unknown, its files are not there, or the user's own code gives something else.
     """
     if ":" in settings.source:
-        source = _own(settings)
+        source = load(settings)
         return Description(source.classes, source.channels, source.targets.ndim > 1)
-    return _named(settings)[0](settings)
+    description = _named(settings)[0](settings)
+    return replace(description, channels=settings.channels or description.channels)
 
 
 def load(settings: blocks.Data) -> Source:
@@ -36,7 +38,8 @@ def load(settings: blocks.Data) -> Source:
         UserError: the source is unknown, its files are not there, or the user's own code gives something
             else.
     """
-    return _own(settings) if ":" in settings.source else _named(settings)[1](settings)
+    source = _own(settings) if ":" in settings.source else _named(settings)[1](settings)
+    return with_channels(source, settings.channels)
 
 
 def _named(settings: blocks.Data) -> tuple[Describe, Load]:
@@ -71,31 +74,64 @@ def _digits(settings: blocks.Data) -> Source:
 def _own(settings: blocks.Data) -> Source:
     function = callables.load(settings.source, "data.source")
     offered = {"root": settings.root, "image_size": settings.image_size}
-    given = callables.call(function, offered, {})
+    try:
+        given = callables.call(function, offered, {})
+    except Exception as error:
+        raise callables.failure(settings.source, "data.source", error) from error
     if not isinstance(given, tuple) or len(given) not in (2, 4):
         raise UserError(
             f"data.source: '{settings.source}' must return (images, targets) or "
             "(images, targets, test_images, test_targets)"
         )
-    arrays = [np.asarray(array) for array in given]
-    for images, targets in zip(arrays[::2], arrays[1::2], strict=True):
-        if images.ndim != 4 or images.dtype != np.uint8 or len(images) != len(targets):
-            raise UserError(
-                f"data.source: '{settings.source}' gave images {images.dtype} {images.shape} and "
-                f"{len(targets)} targets; images must be uint8 (n, channels, height, width), one target each"
-            )
-    images, targets = (np.concatenate(arrays[start::2]) for start in (0, 1))
-    n_test = len(arrays[2]) if len(arrays) == 4 else 0
+    images, targets, n_test = _arrays(given, settings.source)
     classes: tuple[str, ...] = ()
-    if targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer):
+    if targets.ndim == 1 and targets.dtype == np.int64:
+        if targets.min() < 0:
+            row = targets.argmin()
+            raise UserError(f"data.source: '{settings.source}' gave image {row} the class {targets[row]}; must be >= 0")
         classes = tuple(map(str, range(int(targets.max()) + 1)))
-        targets = targets.astype(np.int64)
-    elif np.issubdtype(targets.dtype, np.floating):
-        targets = targets.astype(np.float32)
-    if not classes and images.shape[2:] != (settings.image_size, settings.image_size):
+    elif images.shape[2:] != (settings.image_size, settings.image_size):
         # Targets such as masks or boxes belong to the size that the user's code chose.
         raise UserError(
             f"data.image_size: {settings.image_size}, but '{settings.source}' gave images of "
             f"{images.shape[2]}x{images.shape[3]}, and its targets are not classes; make them equal"
         )
     return from_arrays(images, targets, classes, n_test, settings.image_size)
+
+
+def _arrays(given: tuple, spec: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Images and targets, those for testing last, and how many these are."""
+    try:
+        arrays = [np.asarray(array) for array in given]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"data.source: '{spec}' gave what is no array ({' '.join(str(error).split())})") from error
+    for images, targets in zip(arrays[::2], arrays[1::2], strict=True):
+        n = len(targets) if targets.ndim else 0
+        if images.ndim != 4 or images.dtype != np.uint8 or len(images) != n:
+            raise UserError(
+                f"data.source: '{spec}' gave images {images.dtype} {images.shape} and "
+                f"{n} targets; images must be uint8 (n, channels, height, width), one target each"
+            )
+    for kind in (arrays[::2], arrays[1::2]):
+        first, last = kind[0], kind[-1]
+        if first.shape[1:] != last.shape[1:]:
+            raise UserError(
+                f"data.source: '{spec}' gave {first.shape[1:]} to train on and {last.shape[1:]} to test on, each "
+                "for one image; make them equal"
+            )
+    images, targets = (np.concatenate(arrays[start::2]) for start in (0, 1))
+    if not images.size:
+        raise UserError(f"data.source: '{spec}' gave images of shape {images.shape}; give at least one")
+    return images, _stored(targets, spec), len(arrays[2]) if len(arrays) == 4 else 0
+
+
+def _stored(targets: np.ndarray, spec: str) -> np.ndarray:
+    """Targets in a type that the file of images has: masks of bytes stay what they are, for they are many."""
+    kind = targets.dtype.kind
+    if kind == "f":
+        return targets.astype(np.float32)
+    if targets.ndim > 1 and (kind == "b" or targets.dtype == np.uint8):
+        return targets.astype(np.uint8)
+    if kind in "biu":
+        return targets.astype(np.int64)
+    raise UserError(f"data.source: '{spec}' gave targets of type {targets.dtype}; must be integers, floats or bools")

@@ -18,6 +18,7 @@ from PIL import Image
 from hamp.configuration import blocks
 from hamp.data import sources
 from hamp.data.ahead import ahead
+from hamp.data.decode import channels_of, decode
 from hamp.data.images import open_split
 from hamp.data.prepare import prepare
 from hamp.data.source import Source
@@ -172,6 +173,113 @@ def test_image_folders(tmp_path: Path) -> None:
     assert next(whole.chunks(np.array([0, 1]))).shape == (2, 3, 8, 8)
 
 
+def saved(path: Path, image: Image.Image) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def decoded(path: Path, channels: int) -> np.ndarray:
+    """The image at its own size (it is square), or what it is told that is wrong."""
+    with Image.open(path) as image:
+        size = image.width
+    return decode([path], size, channels, [str(path)])[0]
+
+
+@pytest.mark.parametrize("name", ["i.png", "i.tif", "i.pgm"])
+def test_sixteen_bits_are_scaled(tmp_path: Path, name: str) -> None:
+    deep = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    path = saved(tmp_path / name, Image.fromarray(deep))
+    assert channels_of([path], [name]) == 1
+    assert (decoded(path, 1)[0] == deep >> 8).all()
+    assert (decoded(path, 3) == deep >> 8).all()
+
+
+def test_transparent_is_white(tmp_path: Path) -> None:
+    shape = pictures(1)[0, :, :, 0] > 127
+    glyph = np.zeros((8, 8, 4), np.uint8)
+    glyph[:, :, 3] = 255 * shape
+    grey = Image.fromarray(glyph[:, :, 2:], "LA")
+    palette = Image.fromarray(shape.astype(np.uint8), "P")
+    palette.putpalette([0, 0, 0] * 2)
+    palette.info["transparency"] = 0
+    for index, (image, channels) in enumerate(((Image.fromarray(glyph), 3), (grey, 1), (palette, 3))):
+        path = saved(tmp_path / f"{index}.png", image)
+        assert channels_of([path], [""]) == channels
+        for asked in (1, 3):
+            assert (decoded(path, asked) == np.where(shape, 0, 255)).all()
+
+
+def test_images_that_cannot_be_decoded_are_told_in_one_line(tmp_path: Path) -> None:
+    numbers = saved(tmp_path / "f.tif", Image.fromarray(np.zeros((8, 8), np.float32)))
+    with pytest.raises(UserError, match=r"f\.tif: .*floating-point"):
+        decoded(numbers, 1)
+    for name, content in {
+        "a.ppm": b"P6\n8 x 255\n",
+        "b.ppm": b"P6\n8 8 0\n",
+        "c.png": b"",
+        "d.png": png(pictures(1)[0])[:90],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name) as caught:
+            decode([tmp_path / name], 8, 3, [name])
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", ["image_folder", "parquet"])
+def test_a_stray_grey_image_does_not_make_the_data_grey(tmp_path: Path, form: str) -> None:
+    stray = png(pictures(1)[0, :, :, 0])
+    for count, channels in ((0, 1), (19, 3)):
+        images = [stray, *map(png, pictures(count)), stray]
+        root = tmp_path / str(count)
+        (root / "a").mkdir(parents=True)
+        (root / "b").mkdir()
+        write_parquet(root / "train.parquet", images, [i % 2 for i in range(len(images))])
+        for i, image in enumerate(images):
+            (root / "ab"[i % 2] / f"{i:02}.png").write_bytes(image)
+        chosen = blocks.Data(source=form, root=str(root), image_size=8)
+        assert sources.describe(chosen).channels == channels
+        assert next(sources.load(chosen).chunks(np.arange(1))).shape[1] == channels
+
+
+def test_images_are_made_grey_or_colour(tmp_path: Path) -> None:
+    colour = pictures(20)
+    write_parquet(tmp_path / "train.parquet", [png(p) for p in colour], [i % 2 for i in range(20)])
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def rgb():\n    return np.load(__file__[:-7] + 'rgb.npy'), np.arange(20) % 2\n"
+        "def two():\n    return np.zeros((20, 2, 8, 8), np.uint8), np.arange(20) % 2\n"
+    )
+    np.save(tmp_path / "rgb.npy", colour.transpose(0, 3, 1, 2))
+    grey = np.stack([np.asarray(Image.fromarray(picture).convert("L")) for picture in colour])
+    for source in ("parquet", f"{tmp_path}/mine.py:rgb"):
+        chosen = blocks.Data(source=source, root=str(tmp_path), image_size=8, channels=1)
+        assert sources.describe(chosen).channels == 1
+        assert (next(sources.load(chosen).chunks(np.arange(20)))[:, 0] == grey).all()
+    digits = blocks.Data(image_size=8, channels=3)
+    assert sources.describe(digits).channels == 3
+    prepare(digits, 0, tmp_path / "i.safetensors", tmp_path / "s.parquet")
+    images = open_split(tmp_path / "i.safetensors", tmp_path / "s.parquet", "test").images
+    assert images.shape[1] == 3
+    assert (images == images[:, :1]).all()
+    with pytest.raises(UserError, match=r"data\.channels: 3, but the images have 2 channels"):
+        sources.describe(blocks.Data(source=f"{tmp_path}/mine.py:two", image_size=8, channels=3))
+
+
+def test_folders_without_images_and_hidden_ones_are_no_classes(tmp_path: Path) -> None:
+    image = Image.fromarray(pictures(1)[0])
+    for part in ("Train", "Test"):
+        for name in ("cat", "dog", ".ipynb_checkpoints", "cat/.ipynb_checkpoints"):
+            saved(tmp_path / part / name / "0.png", image)
+        (tmp_path / part / "dog" / "._0.png").write_bytes(b"of a file manager")
+        (tmp_path / part / "notes").mkdir()
+    source = sources.load(blocks.Data(source="image_folder", root=str(tmp_path), image_size=8))
+    assert (source.classes, source.n_test) == (("cat", "dog"), 2)
+    assert source.targets.tolist() == [0, 1, 0, 1]
+    with pytest.raises(UserError, match=r"cat' must hold one folder a class, at least 2, with images .*; it has 0"):
+        sources.describe(blocks.Data(source="image_folder", root=str(tmp_path / "Train" / "cat"), image_size=8))
+
+
 def test_torchvision_files_are_read(tmp_path: Path) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -229,6 +337,56 @@ def test_own_data(tmp_path: Path) -> None:
         sources.load(blocks.Data(source=f"{tmp_path}/mine.py:wrong"))
     with pytest.raises(UserError, match="did you mean 'boxes'"):
         sources.load(blocks.Data(source=f"{tmp_path}/mine.py:box"))
+
+
+OWN = """
+import numpy as np
+def of(targets, images=np.zeros((20, 1, 8, 8), np.uint8)):
+    return lambda: (images, targets)
+masks = np.arange(20 * 64).reshape(20, 8, 8) % 3
+bools, bits = of(masks > 0), of(masks[:, 0, 0] > 0)
+bytes_, ints = of(masks.astype(np.uint8)), of(masks.astype(np.int32))
+negative, text, single = of(np.arange(20) - 1), of(np.array(["cat"] * 20)), of(np.int64(3))
+empty, ragged = of(np.zeros(0, int), np.zeros((0, 1, 8, 8), np.uint8)), of([[1], [2, 3]] * 10)
+def unequal():
+    return *of(np.arange(20))(), np.zeros((5, 1, 9, 9), np.uint8), np.arange(5)
+def broken():
+    return imagse
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "classes"),
+    [("bools", np.uint8, 0), ("bytes_", np.uint8, 0), ("ints", np.int64, 0), ("bits", np.int64, 2)],
+)
+def test_own_targets_of_any_integers(tmp_path: Path, name: str, kind: type, classes: int) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    chosen = blocks.Data(source=f"{tmp_path}/own.py:{name}", image_size=8)
+    source = sources.load(chosen)
+    assert (source.targets.dtype, len(source.classes)) == (kind, classes)
+    prepare(chosen, 0, tmp_path / "i.safetensors", tmp_path / "s.parquet")
+    test = open_split(tmp_path / "i.safetensors", tmp_path / "s.parquet", "test")
+    rows = pq.read_table(tmp_path / "s.parquet").filter(pa.compute.field("split") == "test")["index"].to_numpy()
+    assert (test.targets.numpy() == source.targets[rows]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("negative", "gave image 0 the class -1"),
+        ("text", "targets of type <U3"),
+        ("single", "and 0 targets"),
+        ("empty", r"images of shape \(0, 1, 8, 8\)"),
+        ("ragged", "gave what is no array"),
+        ("unequal", r"gave \(1, 8, 8\) to train on and \(1, 9, 9\) to test on"),
+        ("broken", r"own\.py:broken' raised NameError in line 13: name 'imagse' is not defined"),
+    ],
+)
+def test_faults_of_own_data_are_told(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    with pytest.raises(UserError, match=message) as caught:
+        sources.describe(blocks.Data(source=f"{tmp_path}/own.py:{name}", image_size=8))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_files_that_do_not_belong_together_are_told(tmp_path: Path) -> None:
