@@ -43,12 +43,17 @@ def measure(
         settings = changed(Device(runtime="onnxruntime", batch_size=1), {}, device)
         prepared, reference = _files(files, settings), files[0]
     else:
-        from hamp.hardware.devices import load
+        from hamp.hardware.devices import analytic, load
         from hamp.loading import load_parts
         from hamp.results import Results
 
         run = Results(folder_of(results))
         settings, reference = changed(run.settings.device, run.settings.devices, device), UNPRUNED
+        if analytic(settings):
+            raise UserError(
+                f"--device: on the described device '{settings.description}' nothing is measured; name one that can be, "
+                "as --device runtime=pytorch"
+            )
         found = [load_parts(run, name) for name in dict.fromkeys([UNPRUNED, *networks])]
         prepare = load(settings).prepare
         prepared = {item.candidate: prepare(item.network, item.shape, settings) for item in found}
@@ -127,7 +132,7 @@ def doctor(
 
 
 def changed(device: Device, further: Mapping[str, Device], changes: list[str] | None) -> Device:
-    """A device, or a further one where it is named, with some settings changed, each given as `key=value`.
+    """A device, or a further one where it is named, with some settings changed, each given as `key=value` (or `null`).
 
     Raises:
         UserError: a key, a value or a name is not allowed.
@@ -138,7 +143,7 @@ def changed(device: Device, further: Mapping[str, Device], changes: list[str] | 
     for change in changes or []:
         key, separator, value = change.partition("=")
         if separator:
-            values[key] = value
+            values[key] = None if value == "null" else value
         elif change in further:
             values = further[change].model_dump()
         else:

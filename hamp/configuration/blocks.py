@@ -131,7 +131,7 @@ class Network(Block):
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the callable.")
     weights: str | None = Field(
         None,
-        description="Trained weights: `.safetensors`, `.pt` or `.pth`; `null`: the `pretrain` stage trains.",
+        description="Trained weights: `.safetensors`, `.pt`, `.pth` or `.th`; `null`: the `pretrain` stage trains.",
     )
 
 
@@ -218,7 +218,7 @@ class Device(Block):
     threads: int = Field(1, ge=1, le=1024, description="Threads of one inference (CPU).")
     cuda_graphs: bool = Field(False, description="Replay inference as one CUDA graph (`pytorch` on `cuda`).")
     provider: Literal["cpu", "cuda", "tensorrt"] | None = Field(
-        None, description="Execution provider of ONNX Runtime; `null`: that of `hardware`."
+        None, description="Execution provider of ONNX Runtime, on which it works; `null`: that of `hardware`."
     )
     host: str | None = Field(None, description="For `remote`: the name of the machine, as your ssh knows it.")
     ssh: list[str] = Field(["ssh"], min_length=1, description="For `remote`: the ssh command and its options.")
@@ -226,6 +226,11 @@ class Device(Block):
     description: str | None = Field(
         None, description="For `roofline`: name of a file in `resources/devices/`, or a path to one of your own."
     )
+
+    @property
+    def processor(self) -> Literal["cpu", "cuda"]:
+        """What networks run on: where ONNX Runtime's execution provider is named, that decides, not `hardware`."""
+        return "cpu" if (self.provider or self.hardware) == "cpu" else "cuda"
 
 
 class Measure(Block):

@@ -40,7 +40,7 @@ def meter(settings: Device, rapl: Path = RAPL) -> Callable[[], float]:
     """
     if settings.runtime not in TELLING:
         raise UserError(f"objective 'energy_mj': a device of runtime '{settings.runtime}' does not tell its energy")
-    if settings.hardware == "cuda":
+    if settings.processor == "cuda":
         from hamp.hardware.nvidia import joules
 
         return joules()

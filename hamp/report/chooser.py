@@ -73,8 +73,8 @@ def device_text(device: Device) -> str:
     """A device in a few words."""
     if device.runtime == "roofline":
         return f"the described device {device.description} (predicted, not measured), batch size {device.batch_size}"
-    where = f"{device.host} over ssh" if device.runtime == "remote" else device.hardware.upper()
-    threads = f", {device.threads} thread{'s' if device.threads > 1 else ''}" if device.hardware == "cpu" else ""
+    where = f"{device.host} over ssh" if device.runtime == "remote" else device.processor.upper()
+    threads = f", {device.threads} thread{'s' if device.threads > 1 else ''}" if device.processor == "cpu" else ""
     return f"{device.runtime} on {where}, {device.data_type}, batch size {device.batch_size}{threads}"
 
 

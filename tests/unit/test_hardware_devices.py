@@ -12,7 +12,7 @@ from hamp import tables
 from hamp.configuration.blocks import Device, Measure, Profile
 from hamp.errors import UserError
 from hamp.hardware import fingerprint, onnx_files, predictor, sessions
-from hamp.hardware.devices import available, load, pytorch
+from hamp.hardware.devices import available, check, load, pytorch
 from hamp.hardware.layers import ELEMENTWISE, Family, Layer
 from hamp.hardware.profile import build, random_networks, time_networks, validate
 from hamp.pruning import score
@@ -119,13 +119,39 @@ def test_profile_measure_and_validate(runtime):
         ({"cuda_graphs": True}, "cuda_graphs.*'cpu'"),
         ({"runtime": "onnxruntime", "data_type": "bfloat16"}, "'bfloat16'"),
         ({"runtime": "onnxruntime", "cuda_graphs": True}, "cuda_graphs"),
-        ({"runtime": "remote"}, "device.host is needed"),
-        ({"runtime": "remote", "host": "x", "ssh": ["no-such-program"]}, "no program 'no-such-program'"),
+        ({"provider": "cuda"}, "device.provider: 'cuda' is for ONNX Runtime"),
+        ({"runtime": "remote"}, "device.host: missing"),
+        ({"runtime": "remote", "host": "x", "cuda_graphs": True}, "cuda_graphs"),
+        ({"runtime": "roofline"}, "device.description: missing"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_runs(changed, words):
-    with pytest.raises(UserError, match=words):
-        available(Device(**changed))
+def test_what_cannot_be_is_refused_wherever_the_device_is(changed, words):
+    for look in (check, available):
+        with pytest.raises(UserError, match=words):
+            look(Device(**changed))
+
+
+def test_only_what_is_on_another_machine_is_not_looked_for():
+    device = Device(runtime="remote", host="x", ssh=["no-such-program"])
+    check(device)
+    with pytest.raises(UserError, match="no program 'no-such-program'"):
+        available(device)
+    check(Device(hardware="cuda", data_type="float16", cuda_graphs=True))
+    check(Device(runtime="onnxruntime", provider="tensorrt", data_type="float16"))
+
+
+@pytest.mark.parametrize(
+    ("hardware", "provider", "processor"),
+    [
+        ("cpu", None, "cpu"),
+        ("cuda", None, "cuda"),
+        ("cpu", "tensorrt", "cuda"),
+        ("cpu", "cuda", "cuda"),
+        ("cuda", "cpu", "cpu"),
+    ],
+)
+def test_the_execution_provider_tells_the_processor(hardware, provider, processor):
+    assert Device(runtime="onnxruntime", hardware=hardware, provider=provider).processor == processor
 
 
 @pytest.mark.skipif(ctypes.util.find_library("cuda") is not None, reason="there is a CUDA driver here")

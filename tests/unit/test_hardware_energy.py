@@ -38,6 +38,15 @@ def test_a_machine_that_does_not_tell_is_an_error(tmp_path):
         energy.available(Device(), tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    ("settings", "counter"), [({"provider": "tensorrt"}, "GPU"), ({"hardware": "cuda", "provider": "cpu"}, "RAPL")]
+)
+def test_the_counter_is_that_of_the_processor_on_which_networks_run(rapl, monkeypatch, settings, counter):
+    monkeypatch.setattr("hamp.hardware.nvidia.joules", lambda: "GPU")
+    monkeypatch.setattr(energy, "_rapl", lambda folder: "RAPL")
+    assert energy.meter(Device(runtime="onnxruntime", **settings), rapl) == counter
+
+
 @pytest.mark.parametrize("runtime", ["roofline", "remote"])
 def test_devices_without_a_counter_are_an_error(runtime):
     with pytest.raises(UserError, match=f"energy_mj.*{runtime}"):

@@ -93,7 +93,7 @@ def test_the_profile_is_byte_identical_and_predicts_what_the_device_takes(tmp_pa
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"description": None}, "device.description is needed"),
+        ({"description": None}, "device.description: missing.*jetson-nano"),
         ({"description": "jetson-nan"}, "'jetson-nan'.*jetson-nano"),
         ({"description": "raspberry-pi-4", "data_type": "float16"}, "'float16'.*only float32"),
     ],

@@ -110,6 +110,10 @@ def test_an_efficient_width_is_one_on_either_device():
         ({"devices": {"a b": BOARD}}, "devices", "must be letters"),
         ({"devices": {"board": {"runtme": "roofline"}}}, "devices.board.runtme", "nearest is 'runtime'"),
         ({"devices": {"board": {"runtime": "roofline"}}}, "devices.board.description", "missing"),
+        ({"devices": {"board": BOARD | {"description": "board.yaml"}}}, "devices.board.description", "no such file"),
+        ({"devices": {"board": BOARD | {"data_type": "float16"}}}, "devices.board.data_type", "only float32"),
+        ({"devices": {"board": {"runtime": "remote"}}}, "devices.board.host", "missing"),
+        ({"devices": {"board": {"provider": "cuda"}}}, "devices.board.provider", "leave it out: devices.board"),
         ({"objectives": [*OBJECTIVES, "energy_mj"]}, "measure.latency", "tells no energy"),
     ],
 )

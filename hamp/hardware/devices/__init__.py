@@ -2,8 +2,10 @@
 
 Such a module offers
 
-- `available(settings)`: raises `UserError` where the device cannot be used; imports nothing heavy.
+- `check(settings)`: raises `UserError` where its settings cannot go together; imports nothing heavy, and looks at no
+  device, which may be another machine's.
 - `fingerprint(settings) -> dict[str, str]`: what a measured time depends on, and clocks and temperature.
+- `available(settings)`: raises `UserError` where the device cannot be used from here; imports no torch.
 - `prepare(model, shape, settings)`: what is run on the device, from a network in eval mode and the shape
   (channels, height, width) of one image; for a device in this process a callable that runs one inference
   and returns when it is done.
@@ -32,15 +34,31 @@ def load(settings: Device) -> ModuleType:
     return import_module(MODULES[settings.runtime])
 
 
+def check(settings: Device) -> None:
+    """Check that the settings can go together, wherever the device is.
+
+    Raises:
+        UserError: they cannot, and what to do; the message calls the device `device`.
+    """
+    load(settings).check(settings)
+
+
 def available(settings: Device) -> None:
-    """Check, without torch, that the device can be used.
+    """Check, without torch, that the device can be used from this machine.
 
     Raises:
         UserError: it cannot, and what to do.
     """
-    load(settings).available(settings)
+    check(settings)
+    if not analytic(settings):
+        load(settings).available(settings)
 
 
 def analytic(settings: Device) -> bool:
     """Whether latency on the device is computed, not measured."""
     return settings.runtime == "roofline"
+
+
+def elsewhere(settings: Device) -> bool:
+    """Whether the device is not this machine: it is described, or reached over ssh."""
+    return settings.runtime in ("roofline", "remote")

@@ -6,41 +6,43 @@ from typing import TYPE_CHECKING
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import timing
-from hamp.hardware.layers import Layer
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from hamp.hardware.layers import Layer
 
 play = timing.play
 
 
 def available(settings: Device) -> None:
-    """Raise `UserError` where the execution provider is absent or cannot compute in the data type."""
+    """Raise `UserError` where the execution provider is absent."""
     if find_spec("onnxruntime") is None:
-        raise UserError("device.runtime is 'onnxruntime', but the package onnxruntime is not installed; install it")
+        raise UserError(
+            "device.runtime: 'onnxruntime' needs the package onnxruntime, which is not installed; install it"
+        )
     import onnxruntime
 
     from hamp.hardware.sessions import PROVIDERS
 
-    check(settings)
     name, here = PROVIDERS[provider(settings)], onnxruntime.get_available_providers()
     if name not in here:
         raise UserError(
-            f"device.provider '{provider(settings)}': ONNX Runtime here has {', '.join(here)}; "
+            f"device.provider: '{provider(settings)}': ONNX Runtime here has {', '.join(here)}; "
             "install onnxruntime-gpu, or choose 'cpu'"
         )
 
 
 def check(settings: Device) -> None:
-    """Raise `UserError` where settings cannot go together."""
+    """Raise `UserError` where the execution provider cannot do what is asked."""
     half = settings.data_type == "float16" and provider(settings) == "tensorrt"
     if settings.data_type != "float32" and not half:
         raise UserError(
-            f"device.data_type '{settings.data_type}': ONNX Runtime computes in 'float32', "
+            f"device.data_type: '{settings.data_type}': ONNX Runtime computes in 'float32', "
             "and in 'float16' with device.provider 'tensorrt'"
         )
     if settings.cuda_graphs:
-        raise UserError("device.cuda_graphs is for device.runtime 'pytorch' on 'cuda'; leave it false")
+        raise UserError("device.cuda_graphs: true is for device.runtime 'pytorch' on 'cuda'; leave it false")
 
 
 def provider(settings: Device) -> str:
@@ -66,7 +68,7 @@ def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -
     return prepare_file(onnx_files.network(model, shape, settings.batch_size), settings)
 
 
-def prepare_layer(layer: Layer, settings: Device) -> timing.Run:
+def prepare_layer(layer: "Layer", settings: Device) -> timing.Run:
     """One pass of a single layer."""
     from hamp.hardware import onnx_files
 

@@ -13,21 +13,31 @@ from typing import TYPE_CHECKING, Any
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import timing
-from hamp.hardware.layers import Layer, output_padding
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from hamp.hardware.layers import Layer
+
 play = timing.play
 
 
-def available(settings: Device) -> None:
-    """Raise `UserError` where the hardware is absent or cannot compute in the data type; imports no torch."""
+def check(settings: Device) -> None:
+    """Raise `UserError` where the hardware cannot do what is asked."""
+    if settings.provider is not None:
+        raise UserError(
+            f"device.provider: '{settings.provider}' is for ONNX Runtime (device.runtime 'onnxruntime' or 'remote'); "
+            "leave it out: device.hardware says where PyTorch works"
+        )
     if settings.hardware == "cpu" and settings.data_type == "float16":
-        raise UserError("device.data_type 'float16' is for CUDA; on the CPU choose 'float32' or 'bfloat16'")
+        raise UserError("device.data_type: 'float16' is for CUDA; on the CPU choose 'float32' or 'bfloat16'")
     if settings.hardware == "cpu" and settings.cuda_graphs:
-        raise UserError("device.cuda_graphs is for device.hardware 'cuda'; it is 'cpu'")
+        raise UserError("device.cuda_graphs: true is for device.hardware 'cuda', but it is 'cpu'; leave it false")
+
+
+def available(settings: Device) -> None:
+    """Raise `UserError` where the hardware is absent; imports no torch."""
     if settings.hardware == "cuda":
         require_cuda("device.hardware")
 
@@ -74,16 +84,18 @@ def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -
     return _runner(fold_batchnorm(model, images[:1]), images, settings)
 
 
-def prepare_layer(layer: Layer, settings: Device) -> timing.Run:
+def prepare_layer(layer: "Layer", settings: Device) -> timing.Run:
     """One pass of a single layer, as `prepare` would run it inside a network."""
     import torch
 
     return _runner(module(layer), torch.rand(settings.batch_size, *layer.shape), settings)
 
 
-def module(layer: Layer) -> "nn.Module":
+def module(layer: "Layer") -> "nn.Module":
     """The layer as a module with random weights."""
     from torch import nn
+
+    from hamp.hardware.layers import output_padding
 
     family = layer.family
     if family.kind == "elementwise":

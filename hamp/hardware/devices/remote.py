@@ -19,10 +19,11 @@ from typing import IO, TYPE_CHECKING, Any
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware.devices import onnxruntime
-from hamp.hardware.layers import Layer
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from hamp.hardware.layers import Layer
 
 CODE = ("machine.py", "timing.py", "sessions.py", "remote_session.py")
 # Unpacks what comes on its standard input into a folder of its own and runs it there. A full disk is told as the
@@ -50,6 +51,13 @@ class Sent:
     settings: Device
 
 
+def check(settings: Device) -> None:
+    """Raise `UserError` where no host is named, or the execution provider cannot do what is asked."""
+    if settings.host is None:
+        raise UserError("device.host: missing; runtime 'remote' needs the name of the machine, as your ssh knows it")
+    onnxruntime.check(settings)
+
+
 def available(settings: Device) -> None:
     """Raise `UserError` where the host cannot be reached or lacks Python, ONNX Runtime or the provider."""
     fingerprint(settings)
@@ -57,11 +65,8 @@ def available(settings: Device) -> None:
 
 def fingerprint(settings: Device) -> dict[str, str]:
     """What the other side tells of itself."""
-    onnxruntime.check(settings)
-    if settings.host is None:
-        raise UserError("device.host is needed by runtime 'remote': the name of the machine, as your ssh knows it")
     facts: dict[str, str] = _session(settings, {}, {})["fingerprint"]
-    return {"host": settings.host, **facts}
+    return {"host": str(settings.host), **facts}
 
 
 def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -> Sent:
@@ -71,7 +76,7 @@ def prepare(model: "nn.Module", shape: tuple[int, int, int], settings: Device) -
     return prepare_file(onnx_files.network(model, shape, settings.batch_size), settings)
 
 
-def prepare_layer(layer: Layer, settings: Device) -> Sent:
+def prepare_layer(layer: "Layer", settings: Device) -> Sent:
     """A single layer as an ONNX file."""
     from hamp.hardware import onnx_files
 

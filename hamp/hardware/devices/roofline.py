@@ -6,15 +6,18 @@ architectures*, CACM 52(4), 2009. It plans and it tests; what a device really ta
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
-from hamp.hardware import layers
-from hamp.pruning.space import Space
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hamp.pruning.space import Space
 
 FOLDER = Path(__file__).parents[3] / "resources" / "devices"
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -33,7 +36,7 @@ class Description(BaseModel):
     channel_multiple: int = Field(1, ge=1)
 
 
-def available(settings: Device) -> None:
+def check(settings: Device) -> None:
     """Raise `UserError` where the description is absent or wrong, or lacks the data type."""
     describe(settings)
 
@@ -49,28 +52,44 @@ def describe(settings: Device) -> Description:
     Raises:
         UserError: there is none of that name, it is not valid, or it has no peak for the data type.
     """
-    name = settings.description
-    known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-    if name is None:
-        raise UserError(f"device.description is needed by runtime 'roofline': one of {', '.join(known)}, or a path")
-    path = FOLDER / f"{name}.yaml" if name in known else Path(name)
-    if not path.is_file():
-        raise UserError(f"device.description '{name}': no such file; it may be one of {', '.join(known)}, or a path")
+    path = file_of(settings)
     try:
         description = Description.model_validate(yaml.safe_load(path.read_text()))
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
+        raise UserError(f"device.description: {path}: not YAML ({str(error).splitlines()[0]})") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"device.description: {path}: {where}: {first['msg']}") from None
     if settings.data_type not in description.peak_flops:
         described = ", ".join(description.peak_flops)
-        raise UserError(f"device.data_type '{settings.data_type}': {path.name} describes only {described}")
+        raise UserError(f"device.data_type: '{settings.data_type}': {path.name} describes only {described}")
     return description
 
 
-def latency_ms(settings: Device, space: Space, widths: np.ndarray) -> np.ndarray:
+def file_of(settings: Device) -> Path:
+    """The file that describes the device: one of `resources/devices/`, or the user's own.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    name = settings.description
+    known = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    allowed = f"one of {', '.join(known)}, or a path"
+    if name is None:
+        raise UserError(f"device.description: missing; runtime 'roofline' needs a device's description: {allowed}")
+    path = FOLDER / f"{name}.yaml" if name in known else Path(name)
+    if not path.is_file():
+        raise UserError(f"device.description: '{name}': no such file; it may be {allowed}")
+    return path
+
+
+def latency_ms(settings: Device, space: "Space", widths: "np.ndarray") -> "np.ndarray":
     """Latency of one inference (a batch) of pruned networks, (n,), in ms."""
+    import numpy as np
+
+    from hamp.hardware import layers
+
     description = describe(settings)
     size, batch = BYTES[settings.data_type], settings.batch_size
     peak, bandwidth = description.peak_flops[settings.data_type], description.bandwidth
