@@ -24,43 +24,13 @@ include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 
-# Stages of seconds, which on a cluster would wait longer than they work: they run beside Snakemake itself.
 localrules:
     all,
     search,
-    settings,
-    initial,
-    vary,
-    surrogate,
-    local_search,
-    select,
-    hypervolume,
-    compare,
-    aggregate,
-    pareto,
-    report,
 
 
-# So do downloads, since compute nodes often have no internet, what only predicts, and what measures a device over ssh,
-# which is reached from the login node.
-if CONFIG.data.download:
-
-    localrules:
-        data,
-
-
-if CONFIG.device.runtime in ("remote", "roofline"):
-
-    localrules:
-        profile,
-        validation,
-        remeasure,
-
-
-if CONFIG.device.runtime == "remote" or CONFIG.measure.latency == "predicted":
-
-    localrules:
-        measure,
+# The directive takes names only as they are written, and these depend on the configuration.
+workflow.localrules(*local_stages(CONFIG))
 
 
 onstart:

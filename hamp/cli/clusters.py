@@ -31,11 +31,13 @@ def submit(
     from hamp.cli.configurations import read_configuration
     from hamp.cluster import controller
     from hamp.cluster.freezing import freeze, frozen_folder
+    from hamp.cluster.local import check_reach
     from hamp.digest import ROOT
 
     if sbatch and not job:
         raise UserError("--sbatch: is for a controller that is a job; add --job")
     settings = read_configuration(configuration)
+    check_reach(settings)
     working = Path.cwd()
     results = working / "results" / settings.name
     profile = profile or ROOT / "workflow" / "profiles" / "slurm"

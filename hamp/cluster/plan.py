@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from hamp.cluster.local import local_stages
 from hamp.cluster.slurm import LONGEST_LOOK_INTERVAL
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
@@ -284,16 +285,6 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
         gpu_hours=(sum(on_gpu) + len(on_gpu) * (times.start + times.end)) / 3600,
         parts=parts,
     )
-
-
-def local_stages(settings: Config) -> set[str]:
-    """Stages that run once, beside Snakemake, as the Snakefile has it."""
-    stages = {"settings", "hypervolume", "compare", "aggregate", "pareto", "report"}
-    if settings.data.download:
-        stages.add("data")
-    if settings.device.runtime in ("remote", "roofline"):
-        stages |= {"profile", "validation", "remeasure"}
-    return stages
 
 
 def recommended(settings: Config, recorded: Costs, times: Overheads, nodes: int) -> int:

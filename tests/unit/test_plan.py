@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hamp.cluster.local import check_reach, local_stages
 from hamp.cluster.plan import Costs, Line, Overheads, costs, line, looked, overheads, plan, recommended, wave
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
@@ -89,6 +90,51 @@ def test_recommended_shards_are_hardly_beaten(fixed, each, nodes, shards):
     chosen = plan(configured(), recorded, TIMES, nodes, best)
     assert chosen.generation <= 1.05 * plan(configured(), recorded, TIMES, nodes, shards).generation + 1e-6
     assert sum(chosen.parts.values()) == pytest.approx(chosen.generation)
+
+
+DESCRIBED = {"runtime": "roofline", "description": "jetson-nano"}
+BOARD = {"runtime": "remote", "host": "board"}
+ALWAYS = {
+    *("settings", "initial", "vary", "surrogate", "local_search", "select"),
+    *("hypervolume", "compare", "aggregate", "pareto", "report"),
+}
+FURTHER = {"profile_further", "validation_further"}
+
+
+@pytest.mark.parametrize(
+    ("device", "further", "latency", "expected"),
+    [
+        ({}, None, "measured", FURTHER),
+        ({}, None, "predicted", {"measure", *FURTHER}),
+        ({}, DESCRIBED, "measured", FURTHER),
+        (DESCRIBED, None, "predicted", {"profile", "validation", "measure", "remeasure", *FURTHER}),
+        (DESCRIBED, {}, "predicted", {"profile", "validation", "measure"}),
+        (DESCRIBED, {}, "measured", {"profile", "validation"}),
+        (BOARD, DESCRIBED, "measured", {"profile", "validation", "measure", "remeasure", *FURTHER}),
+        ({}, BOARD, "measured", FURTHER),
+    ],
+)
+def test_stages_run_beside_snakemake_where_they_use_no_device_of_a_node(device, further, latency, expected):
+    devices = {} if further is None else {"other": further}
+    settings = configured(device=device, devices=devices, measure={"latency": latency})
+    assert set(local_stages(settings)) == ALWAYS | expected
+    downloading = configured(device=device, devices=devices, measure={"latency": latency}, data={"download": True})
+    assert set(local_stages(downloading)) == ALWAYS | expected | {"data"}
+
+
+def test_a_device_of_a_node_beside_one_over_ssh_is_refused():
+    for device, further in ((BOARD, DESCRIBED), ({}, DESCRIBED), (DESCRIBED, BOARD), ({}, {})):
+        check_reach(configured(device=device, devices={"other": further}))
+    with pytest.raises(UserError, match=r"^devices.other.runtime: 'remote'.*device \('pytorch'\)"):
+        check_reach(configured(device={}, devices={"other": BOARD}))
+    with pytest.raises(UserError, match=r"^device.runtime: 'remote'.*devices.other \('pytorch'\)"):
+        check_reach(configured(device=BOARD, devices={"other": {}}))
+
+
+def test_what_runs_beside_snakemake_is_no_job():
+    recorded = Costs({}, Line(1, 1), Line(1, 1), once={"profile": 50.0, "remeasure": 50.0})
+    near, far = (configured(device=DESCRIBED, devices={"other": other}) for other in ({}, BOARD))
+    assert plan(near, recorded, NONE, nodes=1).jobs == plan(far, recorded, NONE, nodes=1).jobs + 1
 
 
 def test_costs_are_read_from_what_a_run_recorded(tmp_path):

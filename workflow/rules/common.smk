@@ -8,11 +8,12 @@ from pathlib import Path
 from hamp.callables import file_of
 from hamp.check import check_once
 from hamp.cluster import slurm
+from hamp.cluster.local import check_reach, local_stages
 from hamp.configuration.validate import load
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
 from hamp.evolution.methods import METHODS
-from hamp.hardware.devices import analytic
+from hamp.hardware.devices import analytic, elsewhere
 from hamp.paths import profile_folder
 from hamp.report.contents import files as report_files
 from hamp.report.contents import validated
@@ -27,7 +28,10 @@ try:
         )
     # A number of jobs (`nodes`) is given where they go to a cluster.
     first = workflow.exec_mode == ExecMode.DEFAULT
-    CONFIG = load(config, here=first and workflow.resource_settings.nodes is None)
+    to_cluster = workflow.resource_settings.nodes is not None
+    CONFIG = load(config, here=first and not to_cluster)
+    if to_cluster:
+        check_reach(CONFIG)
     if first:
         check_once(CONFIG, Path(".snakemake") / "hamp")
 except UserError as error:
@@ -281,10 +285,8 @@ GPU = int(CONFIG.hardware == "cuda")
 
 def device_gpu(devices):
     """GPUs of one job that measures."""
-    here = [
-        device for device in devices if device.runtime not in ("remote", "roofline")
-    ]
-    return int(any(device.hardware == "cuda" for device in here))
+    here = [device for device in devices if not elsewhere(device)]
+    return int(any(device.processor == "cuda" for device in here))
 
 
 def spare_the_scheduler():

@@ -1,0 +1,50 @@
+"""Which stages of a run on a cluster are no jobs, but run beside Snakemake itself. Light: the Snakefile asks."""
+
+from collections.abc import Iterable
+
+from hamp.configuration.blocks import Config, Device
+from hamp.errors import UserError
+from hamp.hardware.devices import analytic, elsewhere
+
+LIGHT = (
+    *("settings", "initial", "vary", "surrogate", "local_search", "select"),
+    *("hypervolume", "compare", "aggregate", "pareto", "report"),
+)
+"""Stages of seconds, which as jobs would wait longer than they work."""
+
+
+def local_stages(settings: Config) -> list[str]:
+    """Stages that run beside Snakemake, on the login node.
+
+    Beside the light ones: downloads, since compute nodes often have no internet; what only predicts; and what measures
+    no device but such as are reached over ssh, from the login node.
+    """
+    every = [settings.device, *settings.devices.values()]
+    devices_of: dict[str, Iterable[Device]] = {
+        "profile": [settings.device],
+        "validation": [settings.device],
+        "profile_further": settings.devices.values(),
+        "validation_further": settings.devices.values(),
+        "measure": every if settings.measure.latency == "measured" else [],
+        "remeasure": every,
+    }
+    measuring = [stage for stage, devices in devices_of.items() if all(map(elsewhere, devices))]
+    return [*LIGHT, *(["data"] if settings.data.download else []), *measuring]
+
+
+def check_reach(settings: Config) -> None:
+    """Check that each stage can reach its devices from one place.
+
+    Raises:
+        UserError: one device is measured from the login node, and another on a compute node.
+    """
+    named = {"device": settings.device, **{f"devices.{name}": own for name, own in settings.devices.items()}}
+    measured = {name: device for name, device in named.items() if not analytic(device)}
+    far = [name for name, device in measured.items() if elsewhere(device)]
+    near = [name for name in measured if name not in far]
+    if far and near:
+        raise UserError(
+            f"{far[0]}.runtime: 'remote' is reached from the login node, but {near[0]} ('{measured[near[0]].runtime}') "
+            "is measured on a compute node, and a cluster run measures all its devices in one job; describe one of them "
+            "(runtime 'roofline'), or make two runs"
+        )
