@@ -82,12 +82,12 @@ def _channels(file: pq.ParquetFile, path: Path) -> int:
 
     lengths = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     starts = np.cumsum([0, *lengths])
-    groups = spread(np.flatnonzero(lengths), LOOKED_AT)
+    groups = spread([group for group, length in enumerate(lengths) if length], LOOKED_AT)
     count = LOOKED_AT // len(groups)
     encoded: list[bytes] = []
     rows: list[int] = []
     for group in groups:
-        batch = next(file.iter_batches(count, row_groups=[int(group)], columns=["image"]))
+        batch = next(file.iter_batches(count, row_groups=[group], columns=["image"]))
         encoded += _encoded(batch["image"], path)
         rows += range(starts[group], starts[group] + len(batch))
     return channels_of(encoded, _names(path, rows))
