@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from hamp import callables
 from hamp.configuration import blocks
@@ -29,7 +30,7 @@ def build(network: blocks.Network, classes: int, channels: int) -> nn.Module:
         channels: channels of an image; likewise.
 
     Raises:
-        UserError: the name is unknown, an argument does not fit, or the callable gives no network.
+        UserError: the name is unknown, an argument does not fit, or the callable fails or gives no network.
     """
     offered = {"classes": classes, "channels": channels}
     if network.name.startswith(TORCHVISION):
@@ -45,8 +46,15 @@ def build(network: blocks.Network, classes: int, channels: int) -> nn.Module:
         model = callables.call(function, offered, network.arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"network.arguments: {network.arguments} do not fit '{network.name}': {error}") from error
+    except Exception as error:
+        raise callables.failure(network.name, "network.name", error) from error
     if not isinstance(model, nn.Module):
         raise UserError(f"network.name: '{network.name}' gave a {type(model).__name__}, not a torch.nn.Module")
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise UserError(
+                f"network.name: '{network.name}': {name} has no shape yet; run the network on an image first"
+            )
     return model
 
 
@@ -58,7 +66,10 @@ def _torchvision(network: blocks.Network, classes: int, channels: int) -> Callab
     if name not in valid:
         raise UserError(unknown(network.name, [TORCHVISION + known for known in valid]))
     if channels != 3:
-        raise UserError(f"network.name: '{network.name}' takes images of 3 channels; the data has {channels}")
+        raise UserError(
+            f"network.name: '{network.name}' takes images of 3 channels; the data has {channels}; "
+            "set data.channels to 3"
+        )
     defaults: dict[str, Any] = {"weights": None, "num_classes": classes}
     if name in ("googlenet", "inception_v3"):
         # Their second outputs exist in training only; a task is given one.

@@ -16,19 +16,23 @@ from hamp.models.names import check_weights
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "_orig_mod.")
+SECOND_OUTPUTS = ("aux1", "aux2", "AuxLogits")
+"""Parts of torchvision's googlenet and inception_v3 that only training uses; where built without, they are None."""
 LISTED = 5
 
 
 def load_weights(model: nn.Module, path: Path | str) -> None:
     """Load the weights at `path` into `model`: all of them, and nothing else.
 
-    A dict under `state_dict` or `model` is unwrapped; the prefix of DataParallel or torch.compile is
-    stripped.
+    A dict under `state_dict` or `model` is unwrapped; the prefixes of DataParallel and torch.compile are
+    stripped; the second outputs of torchvision's networks are left out where `model` was built without.
 
     Raises:
         UserError: the file is absent, damaged or unsafe to load, or does not fit; it lists keys and shapes.
     """
     found = _plain(read(Path(path)))
+    absent = {name for name in SECOND_OUTPUTS if getattr(model, name, model) is None}
+    found = {key: value for key, value in found.items() if key.partition(".")[0] not in absent}
     wanted = model.state_dict()
     # Files written before PyTorch 0.4.1 do not count batches; nothing here uses the count.
     for key in wanted.keys() - found.keys():
@@ -51,22 +55,27 @@ def read(path: Path) -> dict[str, Tensor]:
     """The content of a file of weights, as it is.
 
     Raises:
-        UserError: the file is absent, damaged or unsafe to load.
+        UserError: the file is absent, damaged, unsafe to load or holds no state dict.
     """
     check_weights(path)
+    _refuse_text(path)
     if path.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
         except SafetensorError as error:
             raise UserError(f"{path}: not a safetensors file ({error})") from None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: holds more than tensors, so loading it could run code; save the state_dict as .safetensors"
         ) from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a file of torch.save ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # of what kind depends on where the file is damaged
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{path}: not a file of torch.save ({reason})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}; must be a state dict, from names to tensors")
+    return content
 
 
 def save_weights(model: nn.Module, path: Path | str, metadata: Mapping[str, str] | None = None) -> None:
@@ -87,12 +96,27 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path | str, metadata: Mapp
         file.write(memoryview(content)[end:])
 
 
+def _refuse_text(path: Path) -> None:
+    """No file of weights begins with text, but what is fetched in its place does."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(24)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if start and start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start):
+        raise UserError(
+            f"{path}: is text, not weights; it begins with {start.decode()!r}: fetch the file itself "
+            "(of a Git LFS pointer: git lfs pull; of a web page: download it again)"
+        )
+
+
 def _plain(content: dict[str, Tensor]) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]  # type: ignore[assignment]
-    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     for prefix in PREFIXES:
         if tensors and all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+            # One wrapper may be around the other.
+            return _plain({key.removeprefix(prefix): value for key, value in tensors.items()})
     return tensors

@@ -62,8 +62,27 @@ def test_torchvision_networks() -> None:
         assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 10)
     with pytest.raises(UserError, match="did you mean 'torchvision:resnet50'"):
         network("torchvision:resnet5O")
-    with pytest.raises(UserError, match="takes images of 3 channels; the data has 1"):
+    with pytest.raises(UserError, match=r"takes images of 3 channels; the data has 1; set data\.channels to 3"):
         build(blocks.Network(name="torchvision:resnet18"), 10, 1)
+
+
+def test_torchvision_functions_are_asked_for_what_they_name() -> None:
+    assert network("torchvision.models:resnet18", num_classes=7).fc.out_features == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "aux"), [("googlenet", "aux1.conv.conv.weight"), ("inception_v3", "AuxLogits.fc.bias")]
+)
+def test_second_outputs_are_left_out(tmp_path: Path, name: str, aux: str) -> None:
+    model = network(f"torchvision:{name}")
+    torch.save({**model.state_dict(), aux: torch.zeros(3)}, tmp_path / "w.pth")
+    load_weights(model, tmp_path / "w.pth")
+    torch.save({**model.state_dict(), "aux3.bias": torch.zeros(3)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"unexpected aux3\.bias"):
+        load_weights(model, tmp_path / "w.pth")
+    own = nn.ModuleDict({"aux1": nn.Linear(2, 2)})
+    with pytest.raises(UserError, match=r"missing aux1\.weight"):
+        load_weights(own, tmp_path / "w.pth")
 
 
 def test_own_networks(tmp_path: Path) -> None:
@@ -73,14 +92,22 @@ def test_own_networks(tmp_path: Path) -> None:
         "def tiny(classes, width=4):\n"
         "    return nn.Sequential(nn.Conv2d(3, width, 3), nn.Flatten(), nn.Linear(4, classes))\n"
         "def nothing():\n    return 3\n"
+        "def lazy():\n    return nn.Sequential(nn.LazyConv2d(4, 3))\n"
+        "def wrong():\n    return nn.Conv2d(chanels, 4, 3)\n"
+        "def wide(**arguments):\n    return tiny(**arguments)\n"
     )
     assert network(f"{file}:tiny", width=5)[0].out_channels == 5
     assert network("torch.nn:Conv2d", in_channels=1, out_channels=2, kernel_size=3).out_channels == 2
+    assert network(f"{file}:wide", classes=4)[2].out_features == 4
     assert file_of(f"{file}:tiny") == file
     assert file_of("torch.nn:Conv2d") is None
     assert file_of("resnet20") is None
     with pytest.raises(UserError, match="gave a int, not a torch"):
         network(f"{file}:nothing")
+    with pytest.raises(UserError, match=r"own\.py:lazy': 0\.weight has no shape yet"):
+        network(f"{file}:lazy")
+    with pytest.raises(UserError, match=r"own\.py:wrong' raised NameError in line 9: name 'chanels' is not defined$"):
+        network(f"{file}:wrong")
     with pytest.raises(UserError, match=r"network.arguments: \{'depth': 3\} do not fit"):
         network(f"{file}:tiny", depth=3)
     broken = tmp_path / "broken.py"
@@ -110,6 +137,37 @@ def test_weights_come_back(tmp_path: Path, suffix: str) -> None:
     load_weights(other, path)
     for one, two in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("prefix", ["module._orig_mod.", "_orig_mod.module.", "module.module."])
+def test_weights_of_wrapped_wrappers_come_back(tmp_path: Path, prefix: str) -> None:
+    model = nn.Linear(2, 3)
+    torch.save({prefix + key: value + 1 for key, value in model.state_dict().items()}, tmp_path / "w.pt")
+    expected = model.weight + 1
+    load_weights(model, tmp_path / "w.pt")
+    assert torch.equal(model.weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"not a file of torch\.save \(EOFError\)"),
+        (b"\x80", r"not a file of torch\.save"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "is text, not weights; .* git lfs pull"),
+        (b"<!DOCTYPE html>\n<html><body>404</body></html>", "is text, not weights; it begins with '<!DOCTYPE html>"),
+        ([torch.zeros(2)], "holds a list; must be a state dict"),
+        (torch.zeros(2), "holds a Tensor; must be a state dict"),
+    ],
+)
+def test_what_is_no_weights_is_told(tmp_path: Path, content: object, message: str) -> None:
+    path = tmp_path / "w.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=message) as caught:
+        load_weights(network("resnet20"), path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_equal_weights_are_saved_as_equal_bytes(tmp_path: Path) -> None:
