@@ -1,6 +1,7 @@
 """Find the space of a network."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ def discover(
 
     Raises:
         UserError: if the network cannot run on the input, has no prunable channels, takes too long, or a setting is
-            out of range.
+            out of range or a pattern of no layer.
     """
     if not 0 < minimum_fraction <= 1:
         raise UserError(f"minimum_fraction is {minimum_fraction}; it must be above 0 and at most 1")
@@ -69,6 +70,7 @@ def discover(
         propagations[-1].run()
         limit.check("following the channels")
     producers = _producers(atlas, propagations)
+    _require(exclude, [name.rpartition(".")[0] for name, shape in shapes.items() if len(shape) > 1])
     _keep(atlas, propagations[0], producers, exclude, keep_first)
     network = Network(model, example_input, atlas, propagations, producers, limit)
     return solve(network, minimum_fraction, channel_multiple, branch_removal)
@@ -88,6 +90,19 @@ def _producers(atlas: Atlas, propagations: list[Propagation]) -> list[Key]:
     return list(keys)
 
 
+def _require(exclude: Sequence[str], layers: Sequence[str]) -> None:
+    for pattern in exclude:
+        if layers and not any(_matches(layer, pattern) for layer in layers):
+            near = get_close_matches(pattern, layers, 1, 0.0)[0]
+            raise UserError(f"exclude: '{pattern}' matches no convolution or linear layer; the nearest is '{near}'")
+
+
+def _matches(layer: str, pattern: str) -> bool:
+    """Whether the layer, or a module that it is in, has a name of this pattern."""
+    path = layer.split(".")
+    return any(fnmatchcase(".".join(path[: i + 1]), pattern) for i in range(len(path)))
+
+
 def _keep(atlas: Atlas, p: Propagation, producers: list[Key], exclude, keep_first: bool) -> None:
     if keep_first:
         layers = (op for op in p.trace.root.ops() if is_layer(op))
@@ -96,6 +111,5 @@ def _keep(atlas: Atlas, p: Propagation, producers: list[Key], exclude, keep_firs
             atlas.pin(channels.atoms, "first convolution")
     for pattern in exclude:
         for name, dim in producers:
-            path = name.rpartition(".")[0].split(".")
-            if any(fnmatchcase(".".join(path[: i + 1]), pattern) for i in range(len(path))):
+            if _matches(name.rpartition(".")[0], pattern):
                 atlas.pin(atlas.axes[name, dim], f"excluded by `{pattern}`")

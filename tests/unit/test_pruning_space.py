@@ -222,6 +222,16 @@ class TestFrozen:
         of = discover(model, torch.zeros(2, 3, 16, 16), exclude=["narrow"])
         assert {f.layer for f in of.frozen if "narrow" in f.reason} == {"narrow", "two.1", "three.2"}
 
+    def test_a_pattern_of_no_layer_is_told(self):
+        with pytest.raises(
+            UserError, match=r"exclude: 'tree\.0' matches no convolution .*; the nearest is 'three\.1\.0'"
+        ):
+            discover(networks_odd.Nested(), torch.zeros(2, 3, 16, 16), exclude=["one", "tree.0"])
+
+    def test_a_pattern_may_name_what_stays_anyway(self):
+        of = discover(network("Stubborn"), images("Stubborn"), exclude=["normed", "query"])
+        assert {"normed", "query"}.isdisjoint(of.names)
+
     def test_reasons_of_what_is_not_understood(self):
         of = space("Stubborn")
         assert {f.layer: f.reason for f in of.frozen} == {
