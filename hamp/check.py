@@ -37,7 +37,8 @@ def check_once(config: Config, folder: Path) -> None:
         [sys.executable, "-m", "hamp.check"], input=config.model_dump_json(), capture_output=True, text=True
     )
     if result.returncode:
-        raise UserError(result.stderr.strip())
+        # Whatever ended it, such as the kernel where memory ran out, may have left it no word.
+        raise UserError(result.stderr.strip() or f"python -m hamp.check ended with status {result.returncode}")
     folder.mkdir(parents=True, exist_ok=True)
     good.touch()
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from hamp.cli.options import ResultsOption, folder_of
+from hamp.errors import UserError
 
 ExportFormat = Literal["onnx", "pt2", "torchscript", "safetensors"]
 SUFFIX = {"onnx": ".onnx", "pt2": ".pt2", "torchscript": ".pt", "safetensors": ".safetensors"}
@@ -50,6 +51,7 @@ def export(
 
 
 def inspect(
+    context: typer.Context,
     network: Annotated[str, typer.Argument(help="As network.name in the settings, or a configuration (.yaml).")],
     classes: Annotated[int, typer.Option(min=1, help="Classes.")] = 10,
     channels: Annotated[int, typer.Option(min=1, help="Channels of an image.")] = 3,
@@ -71,6 +73,7 @@ def inspect(
     from hamp.stages.space import space as space_of
 
     if network.endswith((".yaml", ".yml")):
+        _refuse_options(context, network)
         from hamp.cli.configurations import described_network
 
         settings = read_configuration(Path(network))
@@ -87,3 +90,11 @@ def inspect(
     whole = frozen_table(space).to_pandas()
     print(table.to_string(index=False))
     print("\nLeft whole:\n" + whole.to_string(index=False) if len(whole) else "\nNothing is left whole.")
+
+
+def _refuse_options(context: typer.Context, file: str) -> None:
+    """A configuration says all that the options say."""
+    sources = {name: context.get_parameter_source(name) for name in context.params if name != "network"}
+    if given := [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{options}: not beside a configuration; set it in {file}")

@@ -111,6 +111,8 @@ def test_the_only_run_here_needs_no_name(results):
         (("watch", "{}/space", "--once"), "settings.yaml: no such file"),
         (("check", "{}/nothing.yaml"), "no such file"),
         (("measure", "a.onnx", "b"), "not both at once"),
+        (("inspect", "a.yaml", "--classes", 10), "--classes: not beside a configuration; set it in a.yaml"),
+        (("inspect", "a.yml", "--exclude", "x", "--branch-removal"), "--exclude, --branch-removal: not beside"),
         (("nonsense",), "No such command 'nonsense'"),
     ],
 )

@@ -1,6 +1,8 @@
 """Settings: one source for defaults, schema, YAML and documentation; all mistakes at once, each of one line."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import merged
 
+from hamp.check import check_once
 from hamp.configuration.blocks import Config
 from hamp.configuration.document import documents
 from hamp.configuration.validate import load
@@ -175,6 +178,13 @@ def test_devices_are_looked_for_where_the_jobs_run():
         "hardware",
     ]
     assert len(mistakes(settings)) == 1
+
+
+def test_a_check_that_dies_without_a_word_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(UserError, match=r"python -m hamp\.check ended with status 1"):
+        check_once(Config(), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 names = st.text(st.characters(categories=["Ll"]), min_size=1, max_size=12)
