@@ -1,7 +1,8 @@
-"""The files that say what is installed agree: pyproject.toml is their source."""
+"""The files that say what is installed agree: pyproject.toml is their source; and the Makefile reads configurations."""
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -50,6 +51,14 @@ def test_lock_meets_every_range():
     locked = {name.lower().replace("_", "-"): version for name, version in lock.items()}
     for name, requirement in requirements("slurm", "dev").items():
         assert requirement.specifier.contains(locked[name]), requirement
+
+
+@pytest.mark.parametrize("line", ["name: mine", "name: mine  # of a test", "name:   mine "])
+def test_make_finds_the_results_of_a_configuration(tmp_path, line):
+    (tmp_path / "mine.yaml").write_text(f"# name: other\n{line}\ndata: {{}}\n")
+    command = ["make", "--dry-run", "report", f"CONFIG={tmp_path}/mine.yaml"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--report results/mine/report.zip\n" in told
 
 
 def imported(folder):
