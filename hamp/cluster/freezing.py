@@ -59,12 +59,13 @@ def freeze(working: Path, configuration: Path, settings: Config, profile: Path) 
 
 
 def _own_files(settings: Config) -> Iterator[Path]:
-    """The user's Python files, with those beside them that they may import, and his device's description."""
+    """The user's Python files, with those beside them that they may import, and the descriptions of his devices."""
     for spec in (settings.network.name, settings.task, settings.data.source):
         if (file := file_of(spec)) is not None:
             yield from file.parent.glob("*.py")
-    if settings.device.description and Path(settings.device.description).is_file():
-        yield Path(settings.device.description)
+    for device in (settings.device, *settings.devices.values()):
+        if device.description and Path(device.description).is_file():
+            yield Path(device.description)
 
 
 def _copy(source: Path, target: Path) -> None:

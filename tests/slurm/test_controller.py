@@ -42,20 +42,26 @@ def test_a_cluster_on_which_a_run_would_wait_for_ever_is_refused():
 
 def test_the_frozen_copy_keeps_what_a_run_reads_and_links_the_rest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name, text in {"nets/mine.py": "A = 1", "nets/layers.py": "B = 1", "nets/data.bin": "d", "data/x": "x"}.items():
+    files = {"nets/mine.py": "A = 1", "nets/layers.py": "B = 1", "nets/data.bin": "d", "data/x": "x"}
+    described = (ROOT / "resources/devices/jetson-nano.yaml").read_text()
+    files |= {"boards/first.yaml": described, "boards/second.yaml": described}
+    for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    settings = {"name": "mine", "network": {"name": "nets/mine.py:net"}}
+    first, second = ({"runtime": "roofline", "description": f"boards/{name}.yaml"} for name in ("first", "second"))
+    settings = {"name": "mine", "network": {"name": "nets/mine.py:net"}, "device": first, "devices": {"other": second}}
+    settings |= {"objectives": ["error", "latency_ms", "latency_ms@other"], "measure": {"latency": "predicted"}}
     configuration = tmp_path / "settings.yaml"
     configuration.write_text(yaml.safe_dump(settings))
     for _ in range(2):  # the second time over the first
         folder = freeze(tmp_path, configuration, load(settings), ROOT / "workflow/profiles/slurm")
-    for name in ("nets/mine.py", "nets/layers.py", "settings.yaml"):
+    for name in ("nets/mine.py", "nets/layers.py", "settings.yaml", "boards/first.yaml", "boards/second.yaml"):
         (tmp_path / name).write_text("changed")
     (tmp_path / "results" / "new").write_text("result")
     assert (folder / "nets/mine.py").read_text() == "A = 1"
     assert (folder / "nets/layers.py").read_text() == "B = 1"
     assert yaml.safe_load((folder / "submitted.yaml").read_text()) == settings
+    assert {(folder / f"boards/{name}.yaml").read_text() for name in ("first", "second")} == {described}
     assert (folder / "nets/data.bin").is_symlink()
     assert (folder / "data").is_symlink()
     assert (folder / "results/new").read_text() == "result"

@@ -13,6 +13,7 @@ AGGREGATED = {"hypervolume", "aggregate", *END}
 GENERATION = {"vary", "surrogate", "local_search", "evaluate", "measure", "select"}
 SEARCH = {*GENERATION, *AGGREGATED}
 MODEL = {"pretrain", "space", "scores", "profile", "initial", *SEARCH}
+PROFILED = {"profile", *SEARCH}
 
 # Settings, and the rules that may run again. Where not all generations do, the first that does.
 TABLE = [
@@ -23,8 +24,9 @@ TABLE = [
     ({"pretrain": {"learning_rate": 0.05}}, MODEL, 0),
     ({"pruning": {"minimum_fraction": 0.2}}, MODEL - {"pretrain"}, 0),
     ({"importance": "l2"}, MODEL - {"pretrain", "space", "initial"}, 0),
-    ({"device": {"batch_size": 4}}, MODEL - {"pretrain", "space", "scores", "initial"}, 0),
-    ({"measure": {"rounds": 5}}, SEARCH, 0),
+    ({"device": {"batch_size": 4}}, PROFILED, 0),
+    ({"measure": {"rounds": 5}}, {"remeasure", "pareto", "report"}, None),  # the search predicts
+    ({"data": {"download": True}}, {"report"}, None),
     ({"evaluate": {"images": 50}}, SEARCH, 0),
     ({"objectives": ["error", "macs"]}, SEARCH, 0),
     ({"search": {"population": 7}}, {"initial", *SEARCH}, 0),
@@ -39,7 +41,7 @@ TABLE = [
     ({"portfolio": {"limits": {"latency_ms": "50%"}}}, SEARCH, 0),
     ({"finetune": {"epochs": 2}}, END, None),
     ({"finetune": {"members": 3}}, {"aggregate", *END}, None),
-    ({"profile": {"points": 3}}, MODEL - {"pretrain", "space", "scores", "initial"}, 0),
+    ({"profile": {"points": 3}}, PROFILED, 0),
 ]
 
 
@@ -109,10 +111,17 @@ def code(tmp_path):
         ("hamp/pruning/importance.py", "def score", "X = 1\n\n\ndef score", MODEL - {"pretrain"}),
         ("workflow/scripts/aggregate.py", "def main", "X = 1\n\n\ndef main", {"aggregate", *END}),
         ("hamp/digest.py", "def code_digest", "X = 1\n\n\ndef code_digest", {"data", *MODEL}),
+        (
+            "resources/devices/jetson-nano.yaml",
+            "10.0e-6",
+            "12.0e-6",
+            PROFILED,
+        ),
+        ("resources/devices/a100.yaml", "source:", "# Unused.\nsource:", set()),
         ("hamp/check.py", "def check_once", "X = 1\n\n\ndef check_once", set()),
     ],
 )
-def test_code_reruns_the_stages_that_import_it(finished, code, file, old, new, rules):
+def test_code_and_data_sheets_rerun_the_stages_that_read_them(finished, code, file, old, new, rules):
     path = code / file
     text = path.read_text()
     assert old in text

@@ -1,12 +1,14 @@
 """A network that is no classifier, with the user's own images, loss and error, through the whole workflow."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pyarrow.parquet as pq
 import pytest
-from own_task import images
+from own_task import images, network
+from safetensors.torch import save_file
 from small_runs import SMALL, Run, merged
 
 from hamp.check import check
@@ -23,18 +25,32 @@ def test_images_are_not_moved_away_from_their_masks():
     assert mistake.startswith("augment: crop 2, flip false move the images, but not their targets")
 
 
-def test_segmentation_goes_through(tmp_path):
+def own_run(folder, task=FILE, weights=None) -> Run:
     own = {
         "name": "own",
-        "task": f"{FILE}:pixelwise",
+        "task": f"{task}:pixelwise",
         "data": {"source": f"{FILE}:images", "image_size": 16},
         "augment": {"crop": 0},
         "pretrain": {"epochs": 6},
         "search": {"generations": 1},
     }
-    settings = merged(SMALL, own)
-    settings["network"] = {"name": f"{FILE}:network"}
-    run = Run(tmp_path, settings)
+    return Run(folder, merged(SMALL, own) | {"network": {"name": f"{FILE}:network", "weights": weights}})
+
+
+@pytest.mark.parametrize(("weights", "first"), [(None, "pretrain"), ("weights.safetensors", "scores")])
+def test_a_changed_task_reruns_what_asks_it_for_the_loss(tmp_path, weights, first):
+    """Where weights are given, training is not among it."""
+    shutil.copy(FILE, tmp_path / "task.py")
+    save_file(network(1).state_dict(), tmp_path / "weights.safetensors")
+    run = own_run(tmp_path, "task.py", weights).invented()
+    assert run.planned() == set()
+    (tmp_path / "task.py").write_text(FILE.read_text() + "\nCHANGED = True\n")
+    rules = {rule for rule, _ in run.planned()}
+    assert rules & {"data", "pretrain", "scores"} == {first, "scores"}
+
+
+def test_segmentation_goes_through(tmp_path):
+    run = own_run(tmp_path)
     run.snakemake()
     front = pq.read_table(run.results / "pareto/front.parquet").to_pylist()
     assert len(front) >= 2

@@ -13,7 +13,7 @@ from hamp.configuration.validate import load
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
 from hamp.evolution.methods import METHODS
-from hamp.hardware.devices import analytic, elsewhere
+from hamp.hardware.devices import analytic, elsewhere, roofline
 from hamp.paths import profile_folder
 from hamp.report.contents import files as report_files
 from hamp.report.contents import validated
@@ -106,8 +106,16 @@ def options(*keys, **renamed):
 
 
 def digests(files):
-    """Digests of the user's own files, which are no outputs of this workflow, as one string."""
-    return json.dumps({str(file): file_digest(file) for file in files})
+    """Digests of files that are no outputs of this workflow, mostly the user's own, as one string.
+
+    Those that ship are called as in the checkout, so that another checkout reruns nothing.
+    """
+    return json.dumps({_name(Path(file)): file_digest(file) for file in files})
+
+
+def _name(file):
+    ships = file.is_relative_to(workflow.basedir)
+    return str(file.relative_to(workflow.basedir) if ships else file)
 
 
 def own_file(spec):
@@ -126,10 +134,6 @@ def data_files():
     return own_file(CONFIG.data.source)
 
 
-def weights_files():
-    return [] if CONFIG.network.weights is None else [CONFIG.network.weights]
-
-
 NETWORK_FILES = own_file(CONFIG.network.name)
 TASK_FILES = own_file(CONFIG.task)
 
@@ -139,6 +143,17 @@ def pretrain_settings():
     if CONFIG.network.weights is not None:
         return []
     return ["pretrain", "augment", "task", "hardware", "threads", "seed"]
+
+
+def pretrain_files():
+    """What the unpruned network is made from: weights, or the task that it is trained for."""
+    weights = CONFIG.network.weights
+    return NETWORK_FILES + (TASK_FILES if weights is None else [weights])
+
+
+def profile_files(device):
+    """What a profile is made from; later stages see in it how the device is described."""
+    return NETWORK_FILES + ([roofline.file_of(device)] if analytic(device) else [])
 
 
 def shards_of(pattern, number):
@@ -169,6 +184,19 @@ def exclusive(devices):
 
 def all_devices():
     return [CONFIG.device, *CONFIG.devices.values()]
+
+
+def data_settings():
+    """Settings of the images but for whether they may be downloaded, which changes nothing of them."""
+    data = CONFIG.data.model_copy(update={"download": False})
+    return shlex.join(["--data", data.model_dump_json(), "--seed", str(CONFIG.seed)])
+
+
+def measure_settings():
+    """Where latency is predicted nothing is measured, whatever the settings of measuring."""
+    if CONFIG.measure.latency == "predicted":
+        return ""
+    return options("network", "device", "devices", "measure", "seed")
 
 
 def measuring_threads(wildcards):

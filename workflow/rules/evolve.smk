@@ -219,7 +219,7 @@ rule measure:
         runtime=by_attempt(60),
         gpu=device_gpu(all_devices()),
     params:
-        settings=options("network", "device", "devices", "measure", "seed"),
+        settings=measure_settings(),
         energy=ENERGY,
         files=digests(NETWORK_FILES),
         run=command("measure"),

@@ -19,12 +19,14 @@ rule data:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
     params:
-        settings=options("data", "seed"),
+        settings=data_settings(),
+        # Asks for `input` so that Snakemake does not compare it.
+        download=lambda wildcards, input: "--download" if CONFIG.data.download else "",
         files=digests(data_files()),
         run=command("data"),
         code=code("data"),
     shell:
-        "{params.run} {params.settings}"
+        "{params.run} {params.settings} {params.download}"
         " --splits {output.splits} --images {output.images} > {log} 2>&1"
 
 
@@ -48,7 +50,7 @@ rule pretrain:
         gpu=GPU,
     params:
         settings=options("network", *pretrain_settings()),
-        files=digests(NETWORK_FILES + weights_files()),
+        files=digests(pretrain_files()),
         run=command("pretrain"),
         code=code("pretrain"),
     shell:
@@ -104,7 +106,7 @@ rule scores:
         gpu=GPU,
     params:
         settings=options("network", "task", "importance", "hardware", "threads", "seed"),
-        files=digests(NETWORK_FILES),
+        files=digests(NETWORK_FILES + TASK_FILES),
         run=command("scores"),
         code=code("scores"),
     shell:

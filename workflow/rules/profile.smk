@@ -23,7 +23,7 @@ rule profile:
         gpu=device_gpu([CONFIG.device]),
     params:
         settings=options("network", "device", "seed", settings="profile"),
-        files=digests(NETWORK_FILES),
+        files=digests(profile_files(CONFIG.device)),
         run=command("profile"),
         code=code("profile"),
     shell:
@@ -47,6 +47,7 @@ use rule profile as profile_further with:
         settings=lambda wildcards: options(
             "network", "seed", settings="profile", device=f"devices.{wildcards.device}"
         ),
+        files=lambda wildcards: digests(profile_files(CONFIG.devices[wildcards.device])),
 
 
 # Only the report asks for it, so the search does not wait.

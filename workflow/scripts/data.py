@@ -10,8 +10,10 @@ def main() -> None:
     parser.outputs("images", "splits")
     parser.block("data", Data)
     parser.value("seed", int)
+    parser.add_argument("--download", action="store_true")
     arguments = parser.parse_args()
-    prepare(arguments.data, arguments.seed, arguments.images, arguments.splits)
+    data = arguments.data.model_copy(update={"download": arguments.download})
+    prepare(data, arguments.seed, arguments.images, arguments.splits)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Latency and memory of a generation's candidates: measured on the device, or predicted."""
+"""Latency and memory of a generation's candidates: measured as block `measure` says, or predicted without it."""
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Measure, Network
@@ -12,11 +12,11 @@ def main() -> None:
     parser.files("offspring", "space", "scores", "weights", "images")
     parser.outputs("output")
     parser.files("profile", many=True)
-    parser.block("network", Network)
-    parser.block("device", Device)
+    parser.block("network", Network, optional=True)
+    parser.block("device", Device, optional=True)
     parser.blocks("devices", Device)
-    parser.block("measure", Measure)
-    parser.value("seed", int)
+    parser.block("measure", Measure, optional=True)
+    parser.value("seed", int, default=0)
     parser.value("energy", str, nargs="+", default=[])
     arguments = parser.parse_args()
     candidates = read(arguments.offspring, CANDIDATES)
@@ -24,7 +24,7 @@ def main() -> None:
     if not len(candidates):
         write(empty(MEASURED), arguments.output)
         return
-    if arguments.measure.latency == "predicted":
+    if arguments.measure is None:
         write(predicted(candidates, space, profiles), arguments.output)
         return
 
