@@ -24,7 +24,7 @@ from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.stages.evaluate import evaluate
 from hamp.stages.known import Profiles
-from hamp.stages.measure import measured, predicted, pruned
+from hamp.stages.measure import as_profiled, measured, predicted, pruned
 from hamp.stages.pareto import aggregate
 from hamp.stages.pretrain import given, pretrain
 from hamp.stages.scores import scores as scores_of
@@ -184,7 +184,7 @@ def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:
     config = problem.config
     if config.measure.latency == "predicted":
         return predicted(offspring, problem.space, problem.profiles)
-    return measured(
+    table = measured(
         offspring,
         pruned(offspring, problem.model, problem.space, problem.scores),
         problem.model,
@@ -196,3 +196,4 @@ def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:
         seed=config.seed,
         energy=[name for name in config.objectives if name.startswith(ENERGY)],
     )
+    return as_profiled(table, problem.profiles)

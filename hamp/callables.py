@@ -13,11 +13,19 @@ from typing import Any
 
 from hamp.errors import UserError
 
+_OWN = "hamp_user_"
+"""Begin of the names of modules that are files of the user."""
+
 
 def file_of(spec: str) -> Path | None:
     """The file of `path/to/file.py:callable`; None for any other name."""
     path, separator, _ = spec.rpartition(":")
     return Path(path) if separator and path.endswith(".py") else None
+
+
+def file_of_class(kind: type) -> Path | None:
+    """The user's file (`load`) that defines a class; None for any other class."""
+    return Path(sys.modules[kind.__module__].__file__ or "") if kind.__module__.startswith(_OWN) else None
 
 
 def check(spec: str, key: str) -> None:
@@ -73,7 +81,7 @@ def failure(spec: str, key: str, error: Exception) -> UserError:
 
 def _module_at(path: Path) -> ModuleType:
     # The name is registered because pickling, dataclasses and torch.fx look modules up in `sys.modules`.
-    name = f"hamp_user_{path.stem}"
+    name = f"{_OWN}{path.stem}"
     module = sys.modules.get(name)
     if module is not None and module.__file__ == str(path.resolve()):
         return module

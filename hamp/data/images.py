@@ -49,9 +49,16 @@ class ImageSet:
         for start in range(0, len(self), size):
             yield self.pixels[self.rows[start : start + size]], self.targets[start : start + size]
 
-    def first(self, count: int | None) -> "ImageSet":
-        """At most the first `count` images; None: all."""
+    def first(self, count: int) -> "ImageSet":
+        """At most the first `count` images, as examples. In many data sets they are of one class: see `drawn`."""
         return replace(self, rows=self.rows[:count], targets=self.targets[:count])
+
+    def drawn(self, count: int | None, seed: int) -> "ImageSet":
+        """At most `count` images, drawn at random and left in their order; None: all."""
+        if count is None or count >= len(self):
+            return self
+        positions = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+        return replace(self, rows=self.rows[positions], targets=self.targets[positions])
 
     def normalised(self, images: Tensor) -> Tensor:
         """float32 images of mean 0 and standard deviation 1, from uint8, where `images` is."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from hamp.configuration.blocks import Augment, Evaluate, Optimisation
 from hamp.data.images import ImageSet
+from hamp.errors import UserError
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
@@ -16,7 +17,7 @@ from hamp.tables import ERRORS, build, matrix
 from hamp.training.augmentation import calibration_batches
 from hamp.training.evaluation import evaluate as error_of
 from hamp.training.hardware import place, processor
-from hamp.training.loop import train
+from hamp.training.loop import Diverged, train
 from hamp.training.recalibration import recalibrate
 from hamp.training.tasks import Task
 
@@ -38,7 +39,11 @@ def evaluate(
     """Table ERRORS: each candidate pruned, its BatchNorm re-estimated, optionally trained some steps, and judged.
 
     Every candidate is judged on the same images, after the same calibration batches: its error depends on its
-    widths alone, not on the search, the generation or the shard that it came up in.
+    widths alone, not on the search, the generation or the shard that it came up in. One whose training diverges has
+    error 1.
+
+    Raises:
+        UserError: the training of all diverges.
     """
     device = processor(hardware)
     batches = [
@@ -57,34 +62,42 @@ def evaluate(
         learning_rate=settings.learning_rate,
         precision=settings.precision,
     )
-    judged = validation_images.first(settings.images)
-    errors = []
+    judged = validation_images.drawn(settings.images, seed_of(seed, "judged"))
+    errors: list[float] = []
+    diverged: list[Diverged] = []
     begun = time.monotonic()
     for number, (name, widths) in enumerate(zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)):
         pruned = place(prune(model, space, widths, scores), device)
         recalibrate(pruned, batches, settings.precision)
-        if settings.finetune_steps:
-            train(
-                pruned,
-                train_images,
-                None,
-                task,
-                optimisation,
-                augment,
-                seed_of(seed, "evaluate", candidate=name),
-                name=name,
-                steps=settings.finetune_steps,
-                hardware=hardware,
-                progress=False,
-            )
-        errors.append(
-            error_of(pruned, judged, task, settings.batch_size, precision=settings.precision, hardware=hardware)
-        )
+        try:
+            if settings.finetune_steps:
+                train(
+                    pruned,
+                    train_images,
+                    None,
+                    task,
+                    optimisation,
+                    augment,
+                    seed_of(seed, "evaluate", candidate=name),
+                    name=name,
+                    steps=settings.finetune_steps,
+                    hardware=hardware,
+                    progress=False,
+                )
+            error = error_of(pruned, judged, task, settings.batch_size, precision=settings.precision, hardware=hardware)
+        except Diverged as told:
+            # A network that cannot be trained is of no use, but no reason to end a search of hours.
+            print(f"{told}; its error counts as 1", file=sys.stderr)
+            diverged.append(told)
+            error = 1.0
+        errors.append(error)
         print(
             f"{name}: error {errors[-1]:.4f} ({number + 1}/{len(candidates)}, {time.monotonic() - begun:.1f} s)",
             file=sys.stderr,
             flush=True,
         )
+    if diverged and len(diverged) == len(errors):
+        raise UserError(f"none of {len(errors)} candidates could be trained: {diverged[0]}")
     return build(
         ERRORS,
         {"candidate": candidates["candidate"], "error": errors, "images": np.full(len(errors), len(judged))},

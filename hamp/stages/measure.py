@@ -10,7 +10,7 @@ from hamp.candidates import UNPRUNED
 from hamp.configuration.blocks import Device, Measure
 from hamp.hardware import fingerprint
 from hamp.hardware.devices import analytic, load
-from hamp.hardware.predictor import predict
+from hamp.hardware.predictor import baseline_of, device_of, predict
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.stages.known import Profiles, known
@@ -91,6 +91,23 @@ def measured(
     for device, told in facts.items():
         table = fingerprint.attach(table, told, device)
     return table
+
+
+def as_profiled(measured: pa.Table, profiles: Profiles) -> pa.Table:
+    """Table MEASURED of one session, its latencies as they would have been in that of the profile.
+
+    A search compares what was measured in different sessions, between which the clock and the neighbours of a machine
+    change. What they leave as it is, is the ratio to the unpruned network of the same session: that times the
+    unpruned network's latency in the profile.
+    """
+    for device, profile in profiles.items():
+        if analytic(device_of(profile)):
+            continue
+        baseline, session = baseline_of(profile), measured[at("baseline_latency_ms", device)].to_numpy()
+        for name in (at(name, device) for name in TIMED):
+            scaled = pa.array(measured[name].to_numpy() * (baseline / session))
+            measured = measured.set_column(measured.column_names.index(name), measured.schema.field(name), scaled)
+    return measured
 
 
 def _timed(

@@ -24,10 +24,10 @@ def scores(
 
     Taylor scores take the gradient of the loss on some training images.
     """
-    device = processor(hardware)
+    device, drawn = processor(hardware), seed_of(seed, "scores")
     batches = (
         (images.normalised(pixels.to(device)), targets.to(device))
-        for pixels, targets in images.first(SCORING_IMAGES).batches(SCORING_BATCH)
+        for pixels, targets in images.drawn(SCORING_IMAGES, drawn).batches(SCORING_BATCH)
     )
     with UnstridedPointwise():
         return score(
@@ -36,7 +36,7 @@ def scores(
             importance,
             batches=batches,
             loss=lambda outputs, targets: task.loss(outputs, targets, 0.0),
-            seed=seed_of(seed, "scores"),
+            seed=drawn,
         )
 
 

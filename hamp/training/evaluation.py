@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hamp.data.images import ImageSet
+from hamp.errors import UserError
 from hamp.training.hardware import data_type, overlapped, place, processor
 from hamp.training.lowering import lower
 from hamp.training.tasks import Task
@@ -17,11 +18,10 @@ def evaluate(
     task: Task,
     batch_size: int,
     *,
-    limit: int | None = None,
     precision: str = "float32",
     hardware: str = "cpu",
 ) -> float:
-    """Mean error of the (first `limit`) images.
+    """Mean error of the images.
 
     What bfloat16 may have decided is judged again in float32, where the task can tell (`Task.close`).
 
@@ -30,23 +30,27 @@ def evaluate(
         images: of the split to judge on.
         task: gives the error of a batch.
         batch_size: images at a time.
-        limit: at most this many images; None: all.
         precision: of the computation (`hardware.data_type`).
         hardware: `cpu` or `cuda`.
+
+    Raises:
+        UserError: the user's own task gives errors that are not in [0, 1].
     """
     device = processor(hardware)
     place(model, device).eval()
-    chosen = images.first(limit)
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode():
-        example = images.normalised(chosen.first(1).images.to(device))
+        example = images.normalised(images.first(1).images.to(device))
         network = lower(model, example, dtype := data_type(precision, device))
         if dtype is not torch.float32 and task.close is not None:
             network = Confirmed(network, model, task.close)  # few images: lowering would take longer than it spares
-        for pixels, targets in overlapped(chosen.batches(batch_size), device):
+        for pixels, targets in overlapped(images.batches(batch_size), device):
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()
-    return float(total / len(chosen))
+    mean = float(total / len(images))
+    if not 0.0 <= mean <= 1.0:  # also where it is nan
+        raise UserError(f"task '{task.name}': the mean error of {len(images)} images is {mean}; it must be in [0, 1]")
+    return mean
 
 
 class Confirmed(nn.Module):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from hamp import tables
+from hamp import callables, tables
 from hamp.configuration import blocks
 from hamp.data.images import ImageSet
 from hamp.errors import UserError
@@ -26,6 +26,11 @@ from hamp.training.tasks import Task, full_precision
 from hamp.training.teaching import Batch, Teacher
 
 EVALUATION_BATCH = 256
+
+
+class Diverged(UserError):
+    """The loss is not finite any more."""
+
 
 Row = dict[str, Any]
 """Of the history of a training: `tables.TRAINING`."""
@@ -78,6 +83,9 @@ def epochs(
         checkpoint: where to keep what is needed to go on after an epoch; the last one stays, so that a job that is
             killed between the end of its training and the writing of its results need not train again.
         progress: whether to write a line an epoch to the standard error.
+
+    Raises:
+        Diverged: the loss is not finite.
     """
     device = processor(hardware)
     place(model, device)
@@ -92,7 +100,7 @@ def epochs(
     if checkpoint is not None:
         arguments = (seed, name, steps, distillation, temperature, hardware, torch.get_num_threads())
         networks = [model] if teacher is None else [model, teacher.model]
-        key = _key(networks, images, settings, augmentation, [task.name, *map(str, arguments)])
+        key = _key(networks, images, task, settings, augmentation, list(map(str, arguments)))
         if (state := checkpoints.restore(checkpoint, key)) is not None:
             model.load_state_dict(state["model"])
             momenta = {entry: value.to(device) for entry, value in state["momenta"].items()}
@@ -130,7 +138,7 @@ def epochs(
         begun = time.monotonic()
         mean_loss = pass_over_images(epoch)
         if not math.isfinite(mean_loss):
-            raise UserError(
+            raise Diverged(
                 f"{name}: the loss is {mean_loss} in epoch {epoch + 1}; lower learning_rate ({settings.learning_rate})"
             )
         error = math.nan
@@ -169,14 +177,18 @@ def _batches(
 def _key(
     networks: list[nn.Module],
     images: ImageSet,
+    task: Task,
     settings: blocks.Optimisation,
     augmentation: blocks.Augment,
     arguments: list[str],
 ) -> str:
-    """Digest of all that the result depends on, this module's code included."""
+    """Digest of all that the result depends on: this module's code, and that of the user's task and network."""
     optimisation = settings.model_dump_json(include=set(blocks.Optimisation.model_fields))
-    texts = [optimisation, augmentation.model_dump_json(), *arguments]
+    texts = [optimisation, augmentation.model_dump_json(), *arguments, task.name]
     texts += [str(networks[0]), inspect.getsource(sys.modules[__name__]), inspect.getsource(descent)]
+    classes = {type(module) for network in networks for module in network.modules()}
+    own = {callables.file_of(task.name), *map(callables.file_of_class, classes)}
+    texts += [path.read_text() for path in sorted(path for path in own if path is not None)]
     tensors = [images.pixels, images.rows, images.targets, images.mean, images.std]
     tensors += [value for network in networks for value in network.state_dict().values()]
     return checkpoints.digest(texts, tensors)

@@ -15,6 +15,7 @@ from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import fingerprint, grid, layers, predictor, validation
 from hamp.hardware.profile import random_networks
+from hamp.stages.measure import as_profiled
 
 FACTS = {"processor": "imagined"}
 STEP = 16
@@ -79,6 +80,36 @@ def profile_of(space, widths, factors):
     device = Device(batch_size=1).model_dump_json()
     table = table.replace_schema_metadata({predictor.DEVICE: device, predictor.STEP: str(STEP)})
     return fingerprint.attach(table, FACTS)
+
+
+def session(space, widths, factors, clock):
+    """Table MEASURED of a session in which everything takes `clock` times as long."""
+    latency = clock * true_latency(space, widths, factors)
+    baseline = clock * true_latency(space, np.asarray(space.channels)[None, :], factors)[0]
+    n = len(widths)
+    rows = {
+        "candidate": [name_of(row) for row in widths],
+        "latency_ms": latency,
+        "latency_iqr_ms": 0.1 * latency,
+        "latency_predicted_ms": [1.0] * n,
+        "baseline_latency_ms": [baseline] * n,
+        "memory_bytes": [1] * n,
+        "macs": [1] * n,
+        "parameters": [1] * n,
+    }
+    return fingerprint.attach(tables.build(tables.MEASURED, rows), FACTS)
+
+
+def test_sessions_at_different_clocks_agree_once_taken_as_the_profiles(space):
+    rng = np.random.default_rng(0)
+    factors, widths = np.array([1.0, 0.5, 2.0, 1.0]), random_networks(space, 5, rng)
+    profile = profile_of(space, widths, factors)
+    for clock in (0.8, 1.0, 1.5):
+        table = as_profiled(session(space, widths, factors, clock), {"": profile})
+        np.testing.assert_allclose(table["latency_ms"], true_latency(space, widths, factors))
+        np.testing.assert_allclose(table["latency_iqr_ms"], 0.1 * true_latency(space, widths, factors))
+        np.testing.assert_allclose(table["baseline_latency_ms"], predictor.baseline_of(profile))
+        assert fingerprint.of(table) == FACTS
 
 
 def error(profile, space, widths, factors, measured=()):

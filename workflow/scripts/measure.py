@@ -2,7 +2,7 @@
 
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Measure, Network
-from hamp.stages.measure import measured, predicted, pruned
+from hamp.stages.measure import as_profiled, measured, predicted, pruned
 from hamp.stages.read import read_profiles, read_space
 from hamp.tables import CANDIDATES, MEASURED, empty, read, write
 
@@ -45,7 +45,7 @@ def main() -> None:
         seed=arguments.seed,
         energy=arguments.energy,
     )
-    write(table, arguments.output)
+    write(as_profiled(table, profiles), arguments.output)
 
 
 if __name__ == "__main__":
