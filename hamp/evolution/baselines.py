@@ -50,16 +50,24 @@ def genetic(
 
 
 def screened(
-    children: Widths, origins: list[str], archive_F: Array, objectives: Objectives, n: int
+    children: Widths,
+    origins: list[str],
+    archive_F: Array,
+    objectives: Objectives,
+    n: int,
+    preferences: ArrayLike | None = None,
+    limits: ArrayLike | None = None,
 ) -> tuple[Widths, list[str]]:
-    """Return the ``n`` children that should add most to the archive's hypervolume by the surrogate: the control
-    without local search."""
-    gain = Gain(archive_F, scenarios=500)
+    """Return the ``n`` children that should add most to the archive's hypervolume by the surrogate, or to the part of
+    it that the preferences and limits ask for: the control without local search."""
+    gain = Gain(archive_F, 500, preferences, limits)
     predicted, _ = objectives(children)
     chosen = gain.best_of(predicted, n)
     if len(chosen) < n:
         rest = np.setdiff1d(np.arange(len(children)), chosen)
-        fill = portfolio(predicted[rest], n - len(chosen), scale=gain.scale).indices
+        fill = portfolio(
+            predicted[rest], n - len(chosen), preferences=preferences, limits=limits, scale=gain.scale
+        ).indices
         chosen = np.concatenate([chosen, rest[fill]])
     return children[chosen], [origins[i] for i in chosen]
 

@@ -117,8 +117,9 @@ def improved(
 
     objectives: predicted mean and standard deviation of all objectives. quality: the surrogate's rank correlation.
     """
+    wishes = settings.preferences, settings.limits
     if method.offspring == "prescreen":
-        return baselines.screened(children, origins, archive.F, objectives, n)
+        return baselines.screened(children, origins, archive.F, objectives, n, *wishes)
     recent = archive.generation >= max(archive.generation.max() - 2, 1)
     survived = np.isin(np.arange(len(archive.X)), archive.population)
     local = share(np.asarray(archive.origins, dtype=object)[recent].tolist(), survived[recent].tolist())
@@ -138,8 +139,9 @@ def improved(
         settings=settings.local_search,
     )
     fresh = first_new(children, set(keys(X)))
+    known = np.concatenate([archive.F, predicted])
     rest, more = baselines.screened(
-        children[fresh], [origins[i] for i in fresh], np.concatenate([archive.F, predicted]), objectives, n - len(X)
+        children[fresh], [origins[i] for i in fresh], known, objectives, n - len(X), *wishes
     )
     return np.concatenate([X, rest]), names + more
 
