@@ -345,7 +345,7 @@ class Portfolio(Block):
         default_factory=dict,
         description="Largest acceptable values, each a number in the objective's unit or a share of the unpruned "
         "network's: `{latency_ms: 60%}`, `{latency_ms: 3.0, error: 0.2}`. Most of the population is kept inside; "
-        "what is beyond is not fine-tuned.",
+        "what is beyond is not fine-tuned, unless all of the front is.",
     )
 
 

@@ -1,5 +1,6 @@
 """Stages `hypervolume`, `aggregate` and `pareto`: from archives to the front."""
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -64,6 +65,9 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     wishes = settings(wanted, next(iter(archives.values())), objectives)
     if wishes.limits is not None:
         inside = (F[front] <= wishes.limits).all(axis=1)
+        if not inside.any():
+            limits = ", ".join(f"{name} {value}" for name, value in wanted.limits.items())
+            print(f"portfolio.limits: no network meets {limits}; the front is fine-tuned as it is", file=sys.stderr)
         front = front[inside] if inside.any() else front
     kept = portfolio(F[front], size, preferences=wishes.preferences, limits=wishes.limits, value=wishes.value)
     chosen = np.sort(front[kept.indices])
@@ -71,12 +75,17 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
 
 
 def pareto(
-    members: pa.Table, finetuned: pa.Table, tested: pa.Table, measured: pa.Table, exported: pa.Table
+    members: pa.Table,
+    finetuned: pa.Table,
+    tested: pa.Table,
+    measured: pa.Table,
+    exported: pa.Table,
+    objectives: Sequence[str],
 ) -> pa.Table:
     """The front after fine-tuning and measuring, table FRONT, ascending in latency.
 
-    A member that another beats in validation error, measured latency, memory and what is measured beyond (latency on
-    further devices, energy) is left out; latencies that differ by less than the noise are equal in that comparison.
+    A member that another beats in the objectives is left out, the error being that on the validation images; latencies
+    that differ by less than the noise are equal in that comparison.
     """
     further = [name.partition("@")[2] for name in measured.column_names if name.startswith("latency_ms@")]
     extra = [*(at(name, device) for device in further for name in TIMES), *_energies(measured)]
@@ -101,8 +110,7 @@ def pareto(
     ]
     schema = beyond(FRONT, [*extra, *(at("faster", name) for name in further)])
     table = build(FRONT, {name: [row[name] for row in rows] for name in schema.names})
-    compared = ["error_validation", "memory_bytes", *(at("latency_ms", name) for name in ("", *further))]
-    compared += _energies(measured)
+    compared = ["error_validation" if name == "error" else name for name in objectives]
     table = table.filter(pa.array(non_dominated(tie(columns(table, compared), noise(table, compared)))))
     return table.sort_by([("latency_ms", "ascending"), ("error_validation", "ascending")])
 

@@ -1,6 +1,7 @@
 """Several devices in one search, and energy: from the settings through the search to the front."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hardware_networks import SHAPE, chain, space_of
 
@@ -80,6 +81,7 @@ def test_both_devices_count_in_the_last_front(found):
             {"candidate": everyone, **dict.fromkeys(("model", "onnx"), ["x"] * 5)} | {"largest_difference": [0.0] * 5},
         ),
     }
+    last["objectives"] = ["latency_ms", "error", "latency_ms@board"]
     noisy = pareto(members, measured=table, **last)
     assert noisy["candidate"].to_pylist() == ["a"]  # on the board all are within the noise
     steady = table.set_column(table.schema.get_field_index("latency_iqr_ms@board"), "latency_iqr_ms@board", [[0.1] * 3])
@@ -87,6 +89,13 @@ def test_both_devices_count_in_the_last_front(found):
     assert front["candidate"].to_pylist() == ["a", "b"]
     assert front["faster"].to_pylist() == [True, False]
     assert front["faster@board"].to_pylist() == [False, True]
+    # Only objectives decide: of multiply-adds "b" has the fewest; on the first device it is slower.
+    lighter = steady.set_column(steady.column_names.index("macs"), steady.schema.field("macs"), pa.array([3, 1, 2]))
+    objectives = ["error", "macs"]
+    assert pareto(members, measured=lighter, **last | {"objectives": objectives})["candidate"].to_pylist() == ["b"]
+    objectives += ["latency_ms"]
+    front = pareto(members, measured=lighter, **last | {"objectives": objectives})
+    assert front["candidate"].to_pylist() == ["a", "b"]
 
 
 def test_an_efficient_width_is_one_on_either_device():

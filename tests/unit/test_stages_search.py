@@ -114,10 +114,11 @@ def test_survivors_and_the_front_keep_to_the_limits(limits):
     assert max(chosen["free"]) <= 6
 
 
-def test_where_nothing_is_within_the_limits_the_front_is_what_there_is():
+def test_where_nothing_is_within_the_limits_the_front_is_what_there_is(capsys):
     archive = archive_of(np.linspace(0.1, 0.9, 8), np.linspace(10, 5, 8))
     front = aggregate({("hamp", 0): archive}, ["error", "latency_ms"], 4, Portfolio(limits={"latency_ms": 1.0}))
     assert len(front) == 4
+    assert capsys.readouterr().err.startswith("portfolio.limits: no network meets latency_ms 1.0; ")
 
 
 def test_differences_within_the_noise_are_ties():

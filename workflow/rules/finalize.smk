@@ -37,6 +37,7 @@ rule aggregate:
         code=code("aggregate"),
     shell:
         "{params.run} --archives {input} {params.settings} --output {output} > {log} 2>&1"
+        " && cat {log}"
 
 
 rule finetune:
@@ -203,9 +204,10 @@ rule pareto:
     conda:
         "../../environment.yml"
     params:
+        settings=options("objectives"),
         run=command("pareto"),
         code=code("pareto"),
     shell:
         "{params.run} --members {input.members} --finetuned {input.finetuned}"
-        " --tested {input.tested} --measured {input.measured} --exported {input.exported}"
+        " --tested {input.tested} --measured {input.measured} --exported {input.exported} {params.settings}"
         " --output {output} > {log} 2>&1"

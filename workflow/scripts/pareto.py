@@ -10,6 +10,7 @@ def main() -> None:
     parser.files("members", "tested", "measured", "exported")
     parser.outputs("output")
     parser.files("finetuned", many=True)
+    parser.value("objectives", str, nargs="+")
     arguments = parser.parse_args()
     table = pareto(
         read(arguments.members, MEMBERS),
@@ -17,6 +18,7 @@ def main() -> None:
         read(arguments.tested, TESTED),
         read(arguments.measured, MEASURED),
         read(arguments.exported, EXPORTED),
+        arguments.objectives,
     )
     write(table, arguments.output)
 
