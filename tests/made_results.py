@@ -29,8 +29,15 @@ def figures(widths):
     return error, latency, memory, macs, np.rint(270_000 * share.mean(axis=1) ** 2).astype(np.int64)
 
 
-def make(folder, methods=("hamp",), seeds=(0,), generations=4, size=12, members=12, latency="measured"):
-    """Write the results of a made-up run to `folder` and return its settings."""
+DESCRIBED = {"device": {"runtime": "roofline", "description": "jetson-nano"}, "measure": {"latency": "predicted"}}
+"""Settings with which nothing is measured."""
+
+
+def make(folder, methods=("hamp",), seeds=(0,), generations=4, size=12, members=12, latency="measured", **further):
+    """Write the results of a made-up run to `folder` and return its settings.
+
+    further: settings beside those that have a name here.
+    """
     settings = load(
         {
             "name": folder.name,
@@ -39,6 +46,7 @@ def make(folder, methods=("hamp",), seeds=(0,), generations=4, size=12, members=
             "search": {"generations": generations, "population": size, "offspring": size},
             "measure": {"latency": latency},
         }
+        | further
     )
     rng = np.random.default_rng(0)
     write_settings(settings, folder / "settings.yaml")

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from hamp import tables
 from hamp.hardware import fingerprint
+from hamp.hardware.devices import analytic
 from hamp.report.chooser import chooser_page
 from hamp.report.contents import files, validated
 from hamp.report.device import costs, latency_figure, time_figure
@@ -39,7 +40,8 @@ def build(results: Results) -> None:
 
 
 def _front(results: Results) -> Figure:
-    return front_figure(results.front, list(results.archives.values()), results.unpruned)
+    described = analytic(results.settings.device)
+    return front_figure(results.front, list(results.archives.values()), results.unpruned, described)
 
 
 def _run_page(results: Results) -> str:
@@ -91,6 +93,6 @@ MAKERS: dict[str, Callable[[Results], Figure | str]] = {
     "latency.svg": lambda results: latency_figure(_measured(results), results.front),
     "devices.html": lambda results: devices_page(results.front, results.settings),
     "validation.html": _validation,
-    "time.svg": lambda results: time_figure(costs(results.folder / "benchmarks")),
+    "time.svg": lambda results: time_figure(costs(results.folder / "benchmarks", results.settings)),
     "run.html": _run_page,
 }

@@ -14,12 +14,28 @@ import numpy as np
 import pyarrow as pa
 
 from hamp.configuration.blocks import Device
+from hamp.hardware.devices import analytic
 from hamp.results import Results
 from hamp.tables import columns
 
 PARTS = Path(__file__).parent / "page"
 EVALUATED = 5000
 """Most evaluated candidates that are drawn behind the front; of more, every so many-th."""
+
+WORDS = {
+    "error": "error",
+    "latency_ms": "latency",
+    "memory_bytes": "memory",
+    "macs": "multiply-adds",
+    "parameters": "parameters",
+    "energy_mj": "energy",
+}
+"""What the objectives are called in a sentence."""
+MEASURED = (
+    "Latency is the median over interleaved rounds with the unpruned network, ± half the interquartile range. With "
+    "“latency first”, networks whose difference is within that noise count as equally fast."
+)
+DESCRIBED = "Latency is predicted from the description of the device; nothing was measured."
 
 _COLUMNS = (
     *("candidate", "widths", "error_validation", "error_test", "latency_ms", "latency_iqr_ms", "latency_predicted_ms"),
@@ -43,18 +59,20 @@ def chooser_page(results: Results) -> str:
     data = {
         "about": _about(results),
         "results": results.folder.as_posix(),
+        "described": analytic(settings.device),
         "networks": results.front.select(_COLUMNS).to_pylist(),
         "unpruned": unpruned,
         "groups": results.space.select(["name", "channels"]).to_pylist(),
         "evaluated": _evaluated(list(results.archives.values())),
     }
-    return _filled(f"{settings.name}: choose a network", data)
+    latency = DESCRIBED if analytic(settings.device) else MEASURED
+    return _filled(f"{settings.name}: choose a network", data, latency)
 
 
-def _filled(title: str, data: dict[str, Any]) -> str:
+def _filled(title: str, data: dict[str, Any], latency: str) -> str:
     # In a script element only `</` and `<!--` have a meaning of their own.
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    values = {"title": escape(title), "data": text}
+    values = {"title": escape(title), "data": text, "latency": escape(latency)}
     for name, file in (("style", "style.css"), ("choice", "choice.js"), ("charts", "charts.js"), ("page", "page.js")):
         values[name] = (PARTS / file).read_text(encoding="utf-8")
     template = (PARTS / "front.html").read_text(encoding="utf-8")
@@ -63,10 +81,18 @@ def _filled(title: str, data: dict[str, Any]) -> str:
 
 def _about(results: Results) -> str:
     settings = results.settings
+    how = "Their latency is that of" if analytic(settings.device) else "Measured on"
     return (
         f"{len(results.front)} pruned networks of {settings.network.name} on {settings.data.source}, none of which "
-        f"another beats in error, latency and memory. Measured on {device_text(settings.device)}."
+        f"another beats in {_told(settings.objectives)}. {how} {device_text(settings.device)}."
     )
+
+
+def _told(objectives: Sequence[str]) -> str:
+    """Objectives in words: `error, latency and latency on nano`."""
+    parts = (name.partition("@") for name in objectives)
+    words = [f"{WORDS[quantity]} on {device}" if device else WORDS[quantity] for quantity, _, device in parts]
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def device_text(device: Device) -> str:

@@ -10,9 +10,11 @@ def files(settings: Config) -> list[str]:
     names = ["front.html", "front.svg", "widths.svg", "channels.svg", "hypervolume.svg"]
     if len(settings.methods) > 1:
         names += ["methods.svg", "methods.html"]
-    if settings.search.generations and any(METHODS[method].surrogate for method in settings.methods):
+    if any(METHODS[method].surrogate and settings.search.last(method) for method in settings.methods):
         names.append("surrogate.svg")
-    names += ["origins.svg", "latency.svg"]
+    names.append("origins.svg")
+    if not analytic(settings.device):
+        names.append("latency.svg")
     if settings.devices or any(name.startswith("energy_mj") for name in settings.objectives):
         names.append("devices.html")
     if validated(settings):

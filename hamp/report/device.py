@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from hamp.configuration.blocks import Config
 from hamp.hardware.validation import figures, told
 from hamp.report.style import COLOURS, FAINT, INK, MUTED, figure
 from hamp.tables import columns
@@ -71,10 +72,15 @@ class Cost:
     memory: float
 
 
-def costs(folder: Path) -> dict[str, Cost]:
-    """Cost by stage from Snakemake's benchmark files in a folder, most seconds first."""
+def costs(folder: Path, settings: Config) -> dict[str, Cost]:
+    """Cost by stage from Snakemake's benchmark files in a folder, most seconds first.
+
+    Other settings, tried before, may have left files behind; those do not count.
+    """
     found: dict[str, Cost] = {}
     for file in sorted(folder.rglob("*.tsv")):
+        if not _is_of(file.relative_to(folder), settings):
+            continue
         rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()]
         stage = _stage(file.stem)
         for values in rows[1:]:
@@ -104,6 +110,19 @@ def time_figure(spent: Mapping[str, Cost]) -> Figure:
         axes.grid(axis="y", visible=False)
     time.invert_yaxis()
     return made
+
+
+def _is_of(file: Path, settings: Config) -> bool:
+    """Whether a benchmark is of a job of these settings, by its search, its number of shards or its device."""
+    stage, _, rest = file.stem.partition("-")
+    if len(file.parts) > 1:
+        method, seed, generation = file.parts[:3]
+        searched = method in settings.methods and int(seed.removeprefix("seed")) in settings.seeds
+        if not searched or int(generation.removeprefix("gen")) > settings.search.last(method):
+            return False
+    if shards := {"evaluate": settings.shards, "finetune": settings.finetune.shards}.get(stage):
+        return rest.endswith(f"-of-{shards}")
+    return not rest or rest in settings.devices
 
 
 def _stage(stem: str) -> str:

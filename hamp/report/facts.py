@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from hamp.analysis.statistics import friedman, mann_whitney
 from hamp.configuration.blocks import Config
+from hamp.hardware.measuring import faster
 from hamp.report.chooser import device_text
 from hamp.report.search import final_hypervolumes
 from hamp.stages.pareto import TIMES
@@ -144,7 +145,7 @@ def devices_page(front: pa.Table, settings: Config) -> str:
     rows = [_on_devices(row, devices, energies) for row in front.to_pylist()]
     explanation = (
         "Latency of one inference on each device, median ± half the interquartile range, and over the unpruned "
-        "network's there; a tie: the gain is within the noise. On a described device nothing is measured."
+        "network's there; a tie: the difference is within the noise. On a described device nothing is measured."
     )
     told = [(name or "device", device_text(device)) for name, device in devices.items()]
     return page("The front on every device", [section("Devices", "", told), section("Front", explanation, rows, head)])
@@ -156,10 +157,18 @@ def _on_devices(row: Mapping[str, Any], devices: Iterable[str], energies: Iterab
         latency, spread, predicted, unpruned = (row[at(column, name)] for column in TIMES)
         cells += [
             f"{latency:.3g} ± {spread / 2:.2g}",
-            f"{unpruned / latency:.3g}" if row[at("faster", name)] else "a tie",
+            _speed(latency, spread, unpruned),
             f"{predicted:.3g}",
         ]
     return [*cells, *(f"{row[name]:.3g}" for name in energies)]
+
+
+def _speed(latency: float, spread: float, unpruned: float) -> str:
+    """How many times as fast as the unpruned network, where the difference is beyond the noise."""
+    ratio = f"{unpruned / latency:.3g}"
+    if faster(latency, spread, unpruned):
+        return ratio
+    return f"{ratio} (slower)" if faster(unpruned, spread, latency) else "a tie"
 
 
 def validation_page(validations: Mapping[str, pa.Table]) -> str:

@@ -15,17 +15,20 @@ from hamp.tables import columns
 NAMES = {"accuracy": "most accurate", "latency": "fastest", "memory": "smallest", "knee": "balanced"}
 
 
-def front_figure(front: pa.Table, archives: Sequence[pa.Table], unpruned: dict[str, Any]) -> Figure:
+def front_figure(
+    front: pa.Table, archives: Sequence[pa.Table], unpruned: dict[str, Any], described: bool = False
+) -> Figure:
     """Error against latency: the front after fine-tuning, and beside it all that was evaluated in the search.
 
     Args:
         front: table FRONT.
         archives: all that each search evaluated (EVALUATED).
         unpruned: row of the unpruned network in one of them.
+        described: the device is, so that no latency was measured.
     """
     made, (near, whole) = figure(12, 5.6, 2, width_ratios=(3, 2))
     found = np.concatenate([columns(archive, ["latency_ms", "error"]) for archive in archives])
-    _front(made, near, front)
+    _front(made, near, front, "predicted" if described else "measured")
     whole.scatter(*_percent(found), s=9, color=FAINT, lw=0, rasterized=True, label="evaluated in the search")
     whole.scatter(
         *_percent(columns(front, ["latency_ms", "error_validation"])),
@@ -48,7 +51,7 @@ def front_figure(front: pa.Table, archives: Sequence[pa.Table], unpruned: dict[s
     return made
 
 
-def _front(made: Figure, axes: Axes, front: pa.Table) -> None:
+def _front(made: Figure, axes: Axes, front: pa.Table, how: str) -> None:
     latency, noise, validation, test, memory = columns(
         front, ["latency_ms", "latency_iqr_ms", "error_validation", "error_test", "memory_bytes"]
     ).T
@@ -67,7 +70,7 @@ def _front(made: Figure, axes: Axes, front: pa.Table) -> None:
     axes.plot(base[0], 100 * first["reference_error_test"], "_", ms=8, color=COLOURS[1], zorder=2)
     _name(axes, front)
     made.colorbar(points, ax=axes, label="memory (MB), also the size of a point", pad=0.01, aspect=35)
-    axes.set(title="The front, after fine-tuning", xlabel="measured latency (ms)", ylabel="error (%)")
+    axes.set(title="The front, after fine-tuning", xlabel=f"{how} latency (ms)", ylabel="error (%)")
     axes.margins(0.08)
 
 

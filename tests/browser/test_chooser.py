@@ -1,10 +1,11 @@
 """The page to choose a network with, in a real browser."""
 
+import json
 import re
 
 import pytest
 from chromium import browser, needs_chromium, opened
-from made_results import make
+from made_results import DESCRIBED, make
 
 from hamp.choice import choose
 from hamp.report.chooser import chooser_page
@@ -171,6 +172,39 @@ def test_everything_evaluated_can_be_shown(page, results):
     assert page.evaluate(ink)
     total = sum(map(len, results.archives.values()))
     assert f"everything evaluated ({total}" in page.inner_text(".toggle")
+
+
+def test_a_described_device_is_predicted_and_never_called_measured(running, tmp_path):
+    make(tmp_path / "made", **DESCRIBED)
+    (tmp_path / "front.html").write_text(chooser_page(Results(tmp_path / "made")))
+    with opened(running, (tmp_path / "front.html").as_uri()) as page:
+        text = page.inner_text("body")
+        assert "Latency, predicted" in text
+        told = re.sub("not measured|nothing was measured", "", text)
+        assert "measured" not in told
+        assert "interleaved" not in told
+
+
+def test_slower_networks_are_called_so(running, tmp_path, results):
+    """Two rows changed: one slower beyond the noise, one within it."""
+    rows = results.front.to_pylist()
+    slow, alike = rows[-1]["candidate"], rows[-2]["candidate"]
+
+    def changed(match):
+        data = json.loads(match[1])
+        for network in data["networks"]:
+            factor = {slow: 1.5, alike: 1.001}.get(network["candidate"])
+            if factor:
+                network |= {"latency_ms": factor * network["baseline_latency_ms"], "faster": False}
+        return match[0].replace(match[1], json.dumps(data))
+
+    text = re.sub(r'id="data">(.*?)</script>', changed, chooser_page(results))
+    (tmp_path / "front.html").write_text(text)
+    with opened(running, f"{(tmp_path / 'front.html').as_uri()}#network={slow}") as page:
+        assert "slower than the unpruned network" in page.inner_text(".badges")
+        told = {name: page.inner_text(f"#table [data-candidate='{name}']") for name in (slow, alike)}
+        assert "(slower)" in told[slow]
+        assert "(tie)" in told[alike]
 
 
 def test_five_thousand_points_do_not_slow_it_down(running, tmp_path):

@@ -3,12 +3,14 @@
 import onnx
 import pytest
 from hardware_networks import SHAPE, chain
+from made_results import DESCRIBED, make
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from hamp.cli.app import app
 from hamp.errors import UserError
 from hamp.hardware import onnx_files
+from hamp.results import Results
 
 QUICK = ["--rounds", "3", "--seconds", "0.1"]
 
@@ -44,6 +46,13 @@ def test_files_are_measured_beside_the_first(network, tmp_path):
     assert "compared with" in first
     assert second.startswith(str(other))
     assert "times as fast" in second
+
+
+def test_a_described_device_is_not_measured(tmp_path):
+    make(tmp_path / "made", **DESCRIBED)
+    name = Results(tmp_path / "made").front["candidate"][0].as_py()
+    with pytest.raises(UserError, match=r"^--device: on the described device 'jetson-nano' nothing is measured"):
+        measured(name, "--results", tmp_path / "made")
 
 
 def test_what_cannot_be_measured_is_one_line(network, tmp_path):

@@ -6,13 +6,20 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from made_results import make
+from made_results import DESCRIBED, make
 
+from hamp.configuration.blocks import Config
+from hamp.configuration.validate import load
 from hamp.errors import UserError
 from hamp.report.build import build
+from hamp.report.chooser import chooser_page
 from hamp.report.contents import files
 from hamp.report.device import Cost, costs
+from hamp.report.facts import devices_page
+from hamp.report.front import front_figure
 from hamp.results import Results
+from hamp.tables import FRONT
+from hamp.tables import build as build_table
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +86,7 @@ def test_methods_are_compared_with_the_best(results):
 
 
 @pytest.mark.parametrize(
-    "options", [{"methods": ("nsga2",)}, {"generations": 0}, {"latency": "predicted"}, {"members": 1}]
+    "options", [{"methods": ("nsga2",)}, {"generations": 0}, {"latency": "predicted"}, {"members": 1}, DESCRIBED]
 )
 def test_small_runs_have_a_report_of_what_there_is(tmp_path, options):
     make(tmp_path / "made", **options)
@@ -88,12 +95,66 @@ def test_small_runs_have_a_report_of_what_there_is(tmp_path, options):
     assert {file.name for file in (tmp_path / "made" / "report").iterdir()} == set(files(results.settings))
 
 
+def record(folder, name, seconds, memory=100):
+    file = folder / f"{name}.tsv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t{memory}\n")
+
+
 def test_time_is_added_over_the_shards_of_a_stage(tmp_path):
     for number, seconds in enumerate((1.5, 2.5)):
-        file = tmp_path / f"gen{number}" / "evaluate-0-of-1.tsv"
-        file.parent.mkdir()
-        file.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t{100 * (number + 1)}\n")
-    assert costs(tmp_path) == {"evaluate": Cost(4.0, 2, 200 * 2**20)}
+        record(tmp_path, f"hamp/seed0/gen{number}/evaluate-{number}-of-2", seconds, 100 * (number + 1))
+    assert costs(tmp_path, Config()) == {"evaluate": Cost(4.0, 2, 200 * 2**20)}
+
+
+def test_time_that_other_settings_took_does_not_count(tmp_path):
+    settings = load({"devices": {"board": DESCRIBED["device"]}, "objectives": ["error", "latency_ms@board"]})
+    own = ["data", "profile", "profile-board", "finetune-1-of-2", "hamp/seed0/gen7/evaluate-0-of-2"]
+    others = ["profile-nano", "finetune-0-of-3", "nsga2/seed0/gen1/select", "hamp/seed1/gen1/select"]
+    others += ["hamp/seed0/gen8/select", "hamp/seed0/gen7/evaluate-0-of-4"]
+    for name in (*own, *others):
+        record(tmp_path, name, 1.0)
+    jobs = {stage: cost.jobs for stage, cost in costs(tmp_path, settings).items()}
+    assert jobs == {"data": 1, "profile": 2, "finetune": 1, "evaluate": 1}
+
+
+@pytest.mark.parametrize(
+    ("search", "shown"),
+    [
+        ({"generations": 2}, True),
+        ({"generations": 2, "generations_of": {"hamp": 0}}, False),
+        ({"generations": 0, "generations_of": {"hamp": 2}}, True),
+    ],
+)
+def test_the_surrogate_is_shown_where_a_method_fits_one(search, shown):
+    settings = load({"methods": ["hamp", "nsga2"], "search": search})
+    assert ("surrogate.svg" in files(settings)) == shown
+
+
+def test_predicted_latency_is_never_called_measured(tmp_path):
+    make(tmp_path / "made", **DESCRIBED)
+    build(Results(tmp_path / "made"))
+    folder = tmp_path / "made" / "report"
+    assert not (folder / "latency.svg").exists()
+    about = json.loads(re.search(r'id="data">(.*?)</script>', (folder / "front.html").read_text())[1])["about"]
+    assert about.endswith("that of the described device jetson-nano (predicted, not measured), batch size 16.")
+    results = Results(tmp_path / "made")
+    made = front_figure(results.front, list(results.archives.values()), results.unpruned, described=True)
+    assert [axes.get_xlabel() for axes in made.axes][:2] == ["predicted latency (ms)", "latency (ms)"]
+
+
+def test_the_page_tells_what_the_front_was_compared_by(tmp_path):
+    make(tmp_path / "made", objectives=["error", "macs", "latency_ms"])
+    told = chooser_page(Results(tmp_path / "made"))
+    assert "another beats in error, multiply-adds and latency. Measured on pytorch" in told
+
+
+@pytest.mark.parametrize(("latency", "told"), [(4.0, "1.5"), (5.8, "a tie"), (6.2, "a tie"), (8.0, "0.75 (slower)")])
+def test_only_what_is_within_the_noise_is_a_tie(results, latency, told):
+    row = results.front.slice(0, 1).to_pylist()[0]
+    row |= {"latency_ms": latency, "latency_iqr_ms": 0.4, "baseline_latency_ms": 6.0, "faster": latency < 5}
+    front = build_table(FRONT, {name: [value] for name, value in row.items()})
+    assert f"<td>{told}</td>" in devices_page(front, results.settings)
 
 
 def test_an_unfinished_run_is_one_line(tmp_path):

@@ -105,6 +105,9 @@ function makeSliders() {
 
 const SPEED = (network) => network.baseline_latency_ms / network.latency_ms;
 
+/** Whether a network is slower than the unpruned one beyond the noise; one that is neither that nor faster ties. */
+const slower = (network) => network.latency_ms - network.baseline_latency_ms > network.latency_iqr_ms;
+
 function label(network) {
   return `${network.candidate}: validation error ${text("error_validation", network)}, latency ` +
     `${text("latency_ms", network)}, memory ${text("memory_bytes", network)}`;
@@ -132,7 +135,7 @@ function makeCharts() {
   const { unpruned } = data;
   charts = [
     scatter($("#scatter"), {
-      points, behind, x: "latency (ms), measured", y: "validation error (%)", onPick: pick,
+      points, behind, x: `latency (ms), ${data.described ? "predicted" : "measured"}`, y: "validation error (%)", onPick: pick,
       star: { x: unpruned.latency_ms, y: 100 * unpruned.reference_error_validation },
     }),
     parallel($("#parallel"), {
@@ -166,22 +169,32 @@ function change(value, unit) {
   return `${value > 0 ? "+" : value < 0 ? "−" : "±"}${digits(Math.abs(value), 2)}${NBSP}${unit}`;
 }
 
+/** Rows of figures: what was measured is not mixed up with what was predicted. */
+function latencies(network) {
+  const [latency, predicted, unpruned] = [network.latency_ms, network.latency_predicted_ms, network.baseline_latency_ms];
+  if (data.described) return [["Latency, predicted", `${digits(latency)} ms`], ["… unpruned", `${digits(unpruned)} ms`]];
+  return [
+    ["Latency, measured", `${digits(latency)} ± ${digits(network.latency_iqr_ms / 2, 2)} ms`],
+    ["… predicted", `${digits(predicted)} ms (${change(100 * (predicted / latency - 1), "%")})`],
+    ["… unpruned, same session", `${digits(unpruned)} ms`],
+  ];
+}
+
 function details(network, reason) {
   const { unpruned } = data;
   const half = network.latency_iqr_ms / 2;
-  const range = [half, -half].map((noise) => digits(network.baseline_latency_ms / (network.latency_ms + noise)));
+  const ends = [half, -half].map((noise) => digits(network.baseline_latency_ms / (network.latency_ms + noise)));
+  const range = data.described ? "" : ` (${ends[0]}–${ends[1]}×)`;
   const points = 100 * (network.error_test - unpruned.reference_error_test);
   const badges = [["span", { class: "badge" }, reason]];
-  if (!network.faster) badges.push(["span", { class: "badge warn" }, "not faster than the unpruned network beyond the noise"]);
-  const off = 100 * (network.latency_predicted_ms / network.latency_ms - 1);
+  const verdict = slower(network) ? "slower than the unpruned network" : "not faster than the unpruned network beyond the noise";
+  if (!network.faster) badges.push(["span", { class: "badge warn" }, verdict]);
   const facts = [
     ["Validation error", text("error_validation", network)],
     ["Test error", text("error_test", network)],
     ["… unpruned, fine-tuned alike", `${digits(100 * unpruned.reference_error_test)}${NBSP}%`],
     ["… unpruned, as given", `${digits(100 * unpruned.baseline_error_test)}${NBSP}%`],
-    ["Latency, measured", `${digits(network.latency_ms)} ± ${digits(half, 2)} ms`],
-    ["… predicted", `${digits(network.latency_predicted_ms)} ms (${change(off, "%")})`],
-    ["… unpruned, same session", `${digits(network.baseline_latency_ms)} ms`],
+    ...latencies(network),
     ["Multiply-adds", `${text("macs", network)} of ${digits(unpruned.macs / 1e6)} M`],
     ["Parameters", `${text("parameters", network)} of ${digits(unpruned.parameters / 1e3)} k`],
     ["Found by", `${network.method}, seed ${network.seed}`],
@@ -196,7 +209,7 @@ function details(network, reason) {
     ["div", { class: "badges" }, ...badges],
     ["dl", { class: "big" },
       ["div", {}, ["dt", {}, "test error"], ["dd", {}, text("error_test", network), ["small", {}, `${change(points, "points")} against unpruned`]]],
-      ["div", {}, ["dt", {}, "latency"], ["dd", {}, text("latency_ms", network), ["small", {}, `${digits(SPEED(network))}× as fast (${range[0]}–${range[1]}×)`]]],
+      ["div", {}, ["dt", {}, "latency"], ["dd", {}, text("latency_ms", network), ["small", {}, `${digits(SPEED(network))}× as fast${range}`]]],
       ["div", {}, ["dt", {}, "memory"], ["dd", {}, text("memory_bytes", network), ["small", {}, `${digits((100 * network.memory_bytes) / unpruned.memory_bytes, 2)} % of ${digits(unpruned.memory_bytes / 1e6)} MB`]]],
     ],
     ["h3", {}, "Take it home"],
@@ -231,7 +244,7 @@ function makeTable() {
   const row = (network) => ["tr", { "data-candidate": network.candidate },
     ["td", {}, ["button", { type: "button", class: "mono" }, network.candidate]],
     ...Object.keys(MEASURES).map((name) => ["td", {}, digits(shown(name, network))]),
-    ["td", {}, `${digits(SPEED(network))}×${network.faster ? "" : " (tie)"}`],
+    ["td", {}, `${digits(SPEED(network))}×${network.faster ? "" : slower(network) ? " (slower)" : " (tie)"}`],
     ["td", {}, `±${digits(network.latency_iqr_ms / 2, 2)}`], ["td", {}, network.method]];
   $("#table").replaceChildren(
     build(["thead", {}, ["tr", {}, ...head.map((name) => ["th", { scope: "col" }, name])]]),
