@@ -57,6 +57,8 @@ def copy_modules(
                 continue
             if kind in _CONTAINERS and not value:  # hooks, most often
                 table[name] = kind()
+            elif kind in _FLAT and _SHARED.issuperset(map(type, value)):
+                table[name] = value.copy() if kind is list else value
             elif table[name] is value:
                 attributes.append((table, name, value))
         object.__setattr__(new, "__dict__", table)
@@ -65,8 +67,6 @@ def copy_modules(
         return finished
 
     def copy_value(value: Any) -> Any:
-        if type(value) in _FLAT and _SHARED.issuperset(map(type, value)):
-            return value.copy() if type(value) is list else value
         if isinstance(value, nn.Module):
             return visit("", value)
         if isinstance(value, Tensor):
@@ -77,7 +77,8 @@ def copy_modules(
 
     copied = visit("", module)
     for table, name, value in attributes:  # after all modules, which may be mentioned before their turn comes
-        table[name] = copy_value(value)
+        if table[name] is value:  # `finish` has not set it
+            table[name] = copy_value(value)
     # `visit` refers to itself and to these, and would keep the copy alive until the next garbage collection
     tensors.clear()
     modules.clear()
