@@ -51,8 +51,8 @@ def measure(
         settings, reference = changed(run.settings.device, run.settings.devices, device), UNPRUNED
         if analytic(settings):
             raise UserError(
-                f"--device: on the described device '{settings.description}' nothing is measured; name one that can be, "
-                "as --device runtime=pytorch"
+                f"--device: on the described device '{settings.description}' nothing is measured; name one that can "
+                "be, as --device runtime=pytorch"
             )
         found = [load_parts(run, name) for name in dict.fromkeys([UNPRUNED, *networks])]
         prepare = load(settings).prepare

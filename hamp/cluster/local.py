@@ -45,6 +45,6 @@ def check_reach(settings: Config) -> None:
     if far and near:
         raise UserError(
             f"{far[0]}.runtime: 'remote' is reached from the login node, but {near[0]} ('{measured[near[0]].runtime}') "
-            "is measured on a compute node, and a cluster run measures all its devices in one job; describe one of them "
-            "(runtime 'roofline'), or make two runs"
+            "is measured on a compute node, and a cluster run measures all its devices in one job; describe one of "
+            "them (runtime 'roofline'), or make two runs"
         )

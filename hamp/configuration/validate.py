@@ -111,7 +111,7 @@ def _objectives(config: Config) -> list[str]:
         if device not in config.devices:
             there = f"there {', '.join(config.devices)}" if config.devices else "it is empty"
             mistakes.append(f"objectives: '{name}': block devices has no '{device}'; {there}")
-    for name, settings in config.devices.items():
+    for name in config.devices:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             mistakes.append(f"devices: '{name}' must be letters, digits, '-' and '_'")
         elif name not in asked.values():
