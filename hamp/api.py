@@ -1,7 +1,8 @@
 """The search in one process: the same stages as the workflow's, called one after the other."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,7 @@ def search(
     config = settings if isinstance(settings, Config) else load(settings, here=True)
     if mistakes := check(config):
         raise UserError("\n".join(mistakes))
-    with tempfile.TemporaryDirectory() as temporary, threadpool_limits(1):
-        torch.set_num_threads(config.threads)
+    with tempfile.TemporaryDirectory() as temporary, threadpool_limits(1), _threads(config.threads):
         problem = make_problem(config, Path(folder or temporary), profiles)
         runs = [(method, seed) for method in config.methods for seed in config.seeds]
         found = {run: _search(problem, *run) for run in runs}
@@ -165,19 +165,31 @@ def _sensitivity(problem: Problem) -> pa.Table:
 
 def _errors(problem: Problem, offspring: pa.Table, settings: Evaluate) -> pa.Table:
     config = problem.config
-    return evaluate(
-        offspring,
-        problem.model,
-        problem.space,
-        problem.scores,
-        problem.train,
-        problem.validation,
-        problem.task,
-        settings,
-        config.augment,
-        seed=config.seed,
-        hardware=config.hardware,
-    )
+    with _threads(config.threads):  # a device that is measured in this process has set its own
+        return evaluate(
+            offspring,
+            problem.model,
+            problem.space,
+            problem.scores,
+            problem.train,
+            problem.validation,
+            problem.task,
+            settings,
+            config.augment,
+            seed=config.seed,
+            hardware=config.hardware,
+        )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Within it, PyTorch computes with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:

@@ -75,11 +75,28 @@ def _network(config: Config, data: Any) -> None:
     if config.network.weights is not None:
         load_weights(model, config.network.weights)
     space = space_of(model, (data.channels, config.data.image_size, config.data.image_size), config.pruning)
+    if config.task == "classification":
+        _outputs(model, data, config)
     networks = domain_of(space).size
     if networks < config.search.population:
         raise UserError(
             f"search.population: {config.search.population} is more than the {networks:.0f} networks of the space; "
             "lower it, or widen the space (pruning.channel_multiple, pruning.minimum_fraction, pruning.exclude)"
+        )
+
+
+def _outputs(model: Any, data: Any, config: Config) -> None:
+    """Check that there is an output for each class; more are of no harm."""
+    import torch
+
+    size = config.data.image_size
+    with torch.inference_mode():
+        outputs = model.eval()(torch.zeros(1, data.channels, size, size))
+    given = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+    if not isinstance(given, tuple) or len(given) != 2 or given[1] < len(data.classes):
+        raise UserError(
+            f"network.name: '{config.network.name}' gives {given} for an image; task 'classification' needs a number "
+            f"for each of the {len(data.classes)} classes of {config.data.source}, (1, {len(data.classes)})"
         )
 
 

@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from hamp.errors import UserError
 from hamp.models.normalised import Normalised
@@ -79,21 +80,36 @@ def write(form: Format, model: Normalised, examples: Tensor, path: Path, told: M
         UserError: the file computes something else, or this network cannot be written so.
     """
     with torch.inference_mode():
-        expected = model(examples).numpy()
+        outputs = model(examples)
+    expected = _arrays(outputs)
     with atomic(path) as temporary:
         try:
-            _WRITERS[form](model, examples, temporary, told)
+            _WRITERS[form](model, examples, temporary, told, _names(outputs))
         except (RuntimeError, torch.onnx.OnnxExporterError) as error:
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{path}: this network cannot be written as {form}: {first}") from error
         found = _READERS[form](temporary, model, examples)
-        difference = float(np.abs(found - expected).max())
-        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
-            raise UserError(f"{path}: the {form} file's outputs differ from the network's by {difference:.2g}")
-    return difference
+        differences = [float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True)]
+        for difference, output in zip(differences, expected, strict=True):
+            if not difference <= TOLERANCE * max(1.0, float(np.abs(output).max())):
+                raise UserError(f"{path}: the {form} file's outputs differ from the network's by {difference:.2g}")
+    return max(differences)
 
 
-def _onnx(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+def _arrays(outputs: Any) -> list[np.ndarray]:
+    """The outputs of a network, one or several."""
+    return [output.numpy() for output in pytree.tree_leaves(outputs)]
+
+
+def _names(outputs: Any) -> list[str]:
+    """Names of the outputs: their keys and numbers, where there are several."""
+    places = [place for place, _ in pytree.tree_flatten_with_path(outputs)[0]]
+    return [
+        ".".join(str(getattr(step, "key", getattr(step, "idx", ""))) for step in place) or OUTPUT for place in places
+    ]
+
+
+def _onnx(model: Normalised, examples: Tensor, path: Path, told: Metadata, names: list[str]) -> None:
     import onnx
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -104,7 +120,7 @@ def _onnx(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> No
             (examples[:2],),
             dynamo=True,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=names,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             opset_version=OPSET,
             verbose=False,
@@ -117,14 +133,14 @@ def _onnx(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> No
     path.write_bytes(content.SerializeToString(deterministic=True))
 
 
-def _run_onnx(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+def _run_onnx(path: Path, model: Normalised, examples: Tensor) -> list[np.ndarray]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: examples.numpy()})[0])
+    return [np.asarray(output) for output in session.run(None, {session.get_inputs()[0].name: examples.numpy()})]
 
 
-def _pt2(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+def _pt2(model: Normalised, examples: Tensor, path: Path, told: Metadata, names: list[str]) -> None:
     program = torch.export.export(model, (examples[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
     # A buffer, since the archive would hold the name of the temporary file.
     buffer = io.BytesIO()
@@ -132,47 +148,47 @@ def _pt2(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> Non
     path.write_bytes(buffer.getvalue())
 
 
-def _run_pt2(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+def _run_pt2(path: Path, model: Normalised, examples: Tensor) -> list[np.ndarray]:
     with torch.inference_mode():
-        return torch.export.load(io.BytesIO(path.read_bytes())).module()(examples).numpy()
+        return _arrays(torch.export.load(io.BytesIO(path.read_bytes())).module()(examples))
 
 
-def _torchscript(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+def _torchscript(model: Normalised, examples: Tensor, path: Path, told: Metadata, names: list[str]) -> None:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(model, examples[:2], check_trace=False)
+        traced = torch.jit.trace(model, examples[:2], check_trace=False, strict=False)  # allows dicts of outputs
         buffer = io.BytesIO()
         torch.jit.save(traced, buffer, _extra_files={METADATA_FILE: json.dumps(told)})
     path.write_bytes(buffer.getvalue())
 
 
-def _run_torchscript(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+def _run_torchscript(path: Path, model: Normalised, examples: Tensor) -> list[np.ndarray]:
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        return torch.jit.load(io.BytesIO(path.read_bytes()))(examples).numpy()
+        return _arrays(torch.jit.load(io.BytesIO(path.read_bytes()))(examples))
 
 
-def _safetensors(model: Normalised, examples: Tensor, path: Path, told: Metadata) -> None:
+def _safetensors(model: Normalised, examples: Tensor, path: Path, told: Metadata, names: list[str]) -> None:
     save_weights(model.model, path, {**told, "input": "float32, normalised by mean and std: the weights alone"})
 
 
-def _run_safetensors(path: Path, model: Normalised, examples: Tensor) -> np.ndarray:
+def _run_safetensors(path: Path, model: Normalised, examples: Tensor) -> list[np.ndarray]:
     copy = deepcopy(model)
     with torch.no_grad():
         for value in (*copy.model.parameters(), *copy.model.buffers()):
             value.zero_()
     copy.model.load_state_dict(load_file(path))
     with torch.inference_mode():
-        return copy(examples).numpy()
+        return _arrays(copy(examples))
 
 
-_WRITERS: dict[Format, Callable[[Normalised, Tensor, Path, Metadata], None]] = {
+_WRITERS: dict[Format, Callable[[Normalised, Tensor, Path, Metadata, list[str]], None]] = {
     "onnx": _onnx,
     "pt2": _pt2,
     "torchscript": _torchscript,
     "safetensors": _safetensors,
 }
-_READERS: dict[Format, Callable[[Path, Normalised, Tensor], np.ndarray]] = {
+_READERS: dict[Format, Callable[[Path, Normalised, Tensor], list[np.ndarray]]] = {
     "onnx": _run_onnx,
     "pt2": _run_pt2,
     "torchscript": _run_torchscript,

@@ -16,6 +16,7 @@ from hamp import tables
 from hamp.choice import OBJECTIVES, Choice, Preference, choose
 from hamp.cli.options import MaxError, MaxLatency, MaxMemory, ResultsArgument, folder_of, limits
 from hamp.errors import UserError
+from hamp.hardware.devices import analytic
 from hamp.results import Results
 
 Network = Mapping[str, Any]
@@ -84,24 +85,28 @@ def pick(
     if name_only:
         print(choice.network["candidate"])
         return
+    predicted = analytic(Results(folder).settings.device)
     told = f"{choice.allowed} of {len(rows)} networks are within the limits; of these" if given else "of all networks"
-    print("\n".join([*described(choice.network), f"  chosen for   {told}, it has {WORDS[prefer]}"]))
+    print("\n".join([*lines_of(choice.network, predicted), f"  chosen for   {told}, it has {WORDS[prefer]}"]))
     print(f"  take it      hamp export {choice.network['candidate']} --results {folder} --format onnx")
 
 
-def described(row: Network) -> list[str]:
-    """A network in some lines for people."""
+def lines_of(row: Network, predicted: bool) -> list[str]:
+    """A network in some lines for people; `predicted`: for a described device, on which nothing is measured."""
     half, base = row["latency_iqr_ms"] / 2, row["baseline_latency_ms"]
     slow, fast = base / (row["latency_ms"] + half), base / (row["latency_ms"] - half)
     speed = f"{base / row['latency_ms']:.3g} times as fast as the unpruned network ({slow:.3g} to {fast:.3g})"
     if not row["faster"]:
         speed = f"NOT faster than the unpruned network beyond the noise ({slow:.3g} to {fast:.3g} times)"
+    latency = f"{row['latency_ms']:.3g} ± {half:.2g} ms measured, {row['latency_predicted_ms']:.3g} predicted"
+    if predicted:
+        latency = f"{row['latency_ms']:.3g} ms predicted for the described device"
     points = 100 * (row["error_test"] - row["reference_error_test"])
     return [
         row["candidate"],
         f"  test error   {row['error_test']:.2%}, {points:+.2f} points against the unpruned network fine-tuned alike",
         f"  validation   {row['error_validation']:.2%}",
-        f"  latency      {row['latency_ms']:.3g} ± {half:.2g} ms measured, {row['latency_predicted_ms']:.3g} predicted",
+        f"  latency      {latency}",
         f"  speed        {speed}",
         f"  memory       {row['memory_bytes'] / 1e6:.3g} MB, {row['parameters']:,} parameters, "
         f"{row['macs'] / 1e6:.3g} M multiply-adds",

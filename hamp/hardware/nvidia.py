@@ -1,5 +1,6 @@
 """What NVIDIA's management library tells of a GPU: model, clock, temperature, energy."""
 
+import os
 from collections.abc import Callable
 
 import pynvml
@@ -8,7 +9,7 @@ from hamp.errors import UserError
 
 
 def facts() -> dict[str, str]:
-    """Model, driver, clock and temperature of the first GPU; empty where there is none."""
+    """Model, driver, clock and temperature of the GPU in use; empty where there is none."""
     try:
         handle = _handle()
         return {
@@ -22,7 +23,7 @@ def facts() -> dict[str, str]:
 
 
 def joules() -> Callable[[], float]:
-    """Function that gives the energy that the first GPU used since its driver was loaded, in joules.
+    """Function that gives the energy that the GPU in use has used since its driver was loaded, in joules.
 
     Raises:
         UserError: there is no GPU, or it does not tell (GPUs before the Volta generation do not).
@@ -36,5 +37,9 @@ def joules() -> Callable[[], float]:
 
 
 def _handle() -> object:
+    """The GPU that CUDA programs of this process take: NVML itself knows nothing of CUDA_VISIBLE_DEVICES."""
     pynvml.nvmlInit()
-    return pynvml.nvmlDeviceGetHandleByIndex(0)
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
+    if first.isdigit():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+    return pynvml.nvmlDeviceGetHandleByUUID(first)

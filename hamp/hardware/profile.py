@@ -29,6 +29,8 @@ __all__ = ["build", "efficient_widths", "predict", "random_networks", "time_netw
 LAYERS = 0.6
 # Layers prepared at once: at most this many, and this many elements of weights and activations.
 LOT, ELEMENTS = 256, 2**26
+# Channels that are computed at once where the device tells nothing of it; a GPU does so in tiles of multiples of it.
+VECTOR = 16
 # Layers between two runs of the reference layer; shortest sample of a layer in seconds.
 EVERY, SAMPLE = 4, 2e-4
 
@@ -54,7 +56,7 @@ def build(
     if analytic(device):
         return _described(space, device)
     facts = fingerprint.take(device)
-    step = int(facts.get("vector channels", 16))
+    step = VECTOR if device.processor == "cuda" else int(facts.get("vector channels", VECTOR))
     extremes = np.stack([_minimum(space), np.asarray(space.channels)]).astype(np.int32)
     found, cheap = layers.columns(space, extremes)
     cells = [cell for family in grid.cells(found, settings.points, step).values() for cell in family]

@@ -29,8 +29,9 @@ def scores(
         (images.normalised(pixels.to(device)), targets.to(device))
         for pixels, targets in images.drawn(SCORING_IMAGES, drawn).batches(SCORING_BATCH)
     )
+    home = next(model.parameters()).device
     with UnstridedPointwise():
-        return score(
+        found = score(
             model.to(device),
             space,
             importance,
@@ -38,6 +39,8 @@ def scores(
             loss=lambda outputs, targets: task.loss(outputs, targets, 0.0),
             seed=drawn,
         )
+    model.to(home)
+    return found
 
 
 def read_scores(path: Path) -> list[np.ndarray]:

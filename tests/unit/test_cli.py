@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
-from made_results import make
+from made_results import DESCRIBED, make
 from typer.main import get_command
 
 from hamp import tables
@@ -88,7 +89,15 @@ def test_a_network_that_is_not_faster_is_called_so(results, tmp_path):
     table = Results(results).front
     tied = {name: table[name].to_pylist() for name in table.column_names} | {"faster": [False] * len(table)}
     tables.write(tables.build(tables.FRONT, tied), tmp_path / "pareto" / "front.parquet")
+    shutil.copy(results / "settings.yaml", tmp_path)
     assert "NOT faster than the unpruned network" in hamp("pick", tmp_path).stdout
+
+
+def test_pick_calls_no_prediction_measured(tmp_path):
+    make(tmp_path / "described", **DESCRIBED)
+    answer = hamp("pick", tmp_path / "described").stdout
+    assert "ms predicted for the described device" in answer
+    assert "measured" not in answer
 
 
 def test_the_only_run_here_needs_no_name(results):

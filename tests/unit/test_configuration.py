@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import merged
 
-from hamp.check import check_once
+from hamp.check import check, check_once
 from hamp.configuration.blocks import Config
 from hamp.configuration.document import documents
 from hamp.configuration.validate import load
@@ -185,6 +185,23 @@ def test_a_check_that_dies_without_a_word_is_told(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"python -m hamp\.check ended with status 1"):
         check_once(Config(), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_with_fewer_outputs_than_classes_is_told(tmp_path):
+    """The search would not notice: the error asks only which output is the largest."""
+    file = tmp_path / "few.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def network(outputs):\n"
+        "    layers = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 32, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()\n"
+        "    return nn.Sequential(*layers, nn.Linear(32, outputs))\n"
+    )
+    config = {"network": {"name": f"{file}:network", "arguments": {"outputs": 5}}}
+    (line,) = check(Config(**config))
+    assert "gives (1, 5) for an image" in line
+    assert "10 classes of digits" in line
+    config["network"]["arguments"]["outputs"] = 12
+    assert check(Config(**config)) == []
 
 
 names = st.text(st.characters(categories=["Ll"]), min_size=1, max_size=12)

@@ -88,6 +88,29 @@ def test_files_compute_what_the_network_computes(networks, tmp_path, name, form)
     assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
 
 
+class TwoHeads(nn.Module):
+    """Two outputs, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.norm = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 12, 3)), nn.BatchNorm2d(12)
+        self.mask, self.label = nn.Conv2d(12, 2, 1), nn.Linear(12, 4)
+
+    def forward(self, x):
+        x = self.norm(self.body(x)).relu()
+        return {"mask": self.mask(x), "label": self.label(x.mean((2, 3)))}
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2", "torchscript", "safetensors"])
+def test_files_of_networks_with_several_outputs_give_all_of_them(tmp_path, form):
+    model, _ = pruned(TwoHeads(), 16)
+    file = tmp_path / f"network.{form}"
+    assert export.write(form, model, torch.rand(4, 3, 16, 16), file, {}) <= 1e-4
+    if form == "onnx":
+        session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        assert {output.name: output.shape[1] for output in session.get_outputs()} == {"mask": 2, "label": 4}
+
+
 def test_an_onnx_file_tells_what_it_is(networks, tmp_path):
     model, widths, side = networks["concatenating"]
     told = export.metadata("abc", widths, model, CLASSES, "cifar10", error_test=0.1, latency_ms=2.5)
@@ -115,7 +138,7 @@ def test_equal_networks_give_equal_files(networks, tmp_path):
 
 def test_a_file_that_computes_something_else_is_not_left(networks, tmp_path, monkeypatch):
     model, widths, side = networks["concatenating"]
-    wrong = {**export._READERS, "safetensors": lambda path, model, examples: np.full((3, 10), 7.0)}
+    wrong = {**export._READERS, "safetensors": lambda path, model, examples: [np.full((3, 10), 7.0)]}
     monkeypatch.setattr(export, "_READERS", wrong)
     told = export.metadata("abc", widths, model, CLASSES, "digits")
     with pytest.raises(UserError, match="outputs differ from the network's"):

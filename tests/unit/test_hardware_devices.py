@@ -11,8 +11,8 @@ from torch import nn
 from hamp import tables
 from hamp.configuration.blocks import Device, Measure, Profile
 from hamp.errors import UserError
-from hamp.hardware import fingerprint, onnx_files, predictor, sessions
-from hamp.hardware.devices import available, check, load, pytorch
+from hamp.hardware import fingerprint, nvidia, onnx_files, predictor, sessions
+from hamp.hardware.devices import available, check, load, onnxruntime, pytorch
 from hamp.hardware.layers import ELEMENTWISE, Family, Layer
 from hamp.hardware.profile import build, random_networks, time_networks, validate
 from hamp.pruning import score
@@ -52,6 +52,55 @@ def test_folding_changes_no_output_and_leaves_no_batchnorm():
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     assert torch.allclose(folded(images), model(images), atol=1e-5)
+
+
+class TwoHeads(nn.Module):
+    """Two outputs, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        x = self.norm(self.body(x))
+        return {"features": x, "mask": self.head(x)}
+
+
+def test_folding_a_network_with_several_outputs_changes_none():
+    model, x = TwoHeads().eval(), torch.rand(2, 3, 8, 8)
+    model.norm.running_var.uniform_(0.5, 2.0)
+    folded = pytorch.fold_batchnorm(model, x)
+    assert isinstance(folded.norm, nn.Identity)
+    for name, output in model(x).items():
+        torch.testing.assert_close(folded(x)[name], output, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("visible", "asked"),
+    [(None, ("index", 0)), ("1", ("index", 1)), ("3,1", ("index", 3)), ("GPU-7", ("uuid", "GPU-7"))],
+)
+def test_the_gpu_that_tells_is_the_one_in_use(monkeypatch, visible, asked):
+    """NVML counts all GPUs of the machine, whatever CUDA programs may see."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    nvml = nvidia.pynvml
+    monkeypatch.setattr(nvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByIndex", lambda index: ("index", index))
+    monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByUUID", lambda uuid: ("uuid", uuid))
+    read = []
+    monkeypatch.setattr(nvml, "nvmlDeviceGetTotalEnergyConsumption", lambda handle: read.append(handle) or 2500)
+    assert nvidia.joules()() == 2.5
+    assert set(read) == {asked}
+
+
+def test_a_provider_that_does_not_start_is_one_line(monkeypatch):
+    """As where a library of CUDA is missing: ONNX Runtime then falls back to the CPU."""
+    monkeypatch.setattr(sessions, "require", lambda provider: "CUDAExecutionProvider")
+    with pytest.raises(UserError, match=r"^device\.provider 'cuda': "):
+        onnxruntime.prepare_layer(
+            Layer(ELEMENTWISE, 8, 8), Device(runtime="onnxruntime", provider="cuda", batch_size=1)
+        )
 
 
 class TwoReaders(nn.Module):

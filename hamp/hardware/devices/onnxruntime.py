@@ -76,7 +76,14 @@ def prepare_layer(layer: "Layer", settings: Device) -> timing.Run:
 
 
 def prepare_file(content: bytes, settings: Device) -> timing.Run:
-    """One inference of an ONNX file whose input has a fixed size."""
+    """One inference of an ONNX file whose input has a fixed size.
+
+    Raises:
+        UserError: the execution provider is there, but cannot be started.
+    """
     from hamp.hardware.sessions import runner
 
-    return runner(content, provider(settings), settings.threads, settings.data_type == "float16")
+    try:
+        return runner(content, provider(settings), settings.threads, settings.data_type == "float16")
+    except RuntimeError as error:
+        raise UserError(f"device.provider '{provider(settings)}': {error}") from error
