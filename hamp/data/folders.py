@@ -18,7 +18,7 @@ def describe(settings: blocks.Data) -> Description:
     from hamp.data.decode import channels_of
 
     train, _ = _folders(settings)
-    classes = _classes(train)
+    classes = classes_of(train)
     if settings.channels is not None:
         return Description(classes, settings.channels)
     chosen = spread(classes, LOOKED_AT)
@@ -35,7 +35,7 @@ def load(settings: blocks.Data) -> Source:
 
 def from_folders(train: Path, test: Path | None, classes: tuple[str, ...], channels: int, size: int) -> Source:
     """A source of the images in the folders `classes` of `train` and `test`."""
-    if test is not None and (unknown := sorted(set(_classes(test, 1)) - set(classes))):
+    if test is not None and (unknown := sorted(set(classes_of(test, 1)) - set(classes))):
         raise UserError(f"data.root: '{test}' has the folder '{unknown[0]}', which '{train}' has not")
     paths: list[Path] = []
     targets: list[int] = []
@@ -71,7 +71,7 @@ def _folders(settings: blocks.Data) -> tuple[Path, Path | None]:
     return found["train"], found.get("test", found.get("val"))
 
 
-def _classes(folder: Path, least: int = 2) -> tuple[str, ...]:
+def classes_of(folder: Path, least: int = 2) -> tuple[str, ...]:
     """Names of the folders that hold an image; others, such as those of an editor, are no classes."""
     folders = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     names = tuple(sorted(entry.name for entry in folders if any(_images(entry))))

@@ -98,7 +98,7 @@ def describe_imagenet(settings: blocks.Data) -> Description:
     """ImageNet 2012 as folders `train` and `val`, one folder a class in each, or as the archives."""
     root = _root(settings)
     if _is_unpacked(root):
-        return Description(tuple(sorted(entry.name for entry in (root / "train").iterdir() if entry.is_dir())), 3)
+        return Description(folders.classes_of(root / "train"), 3)
     archives = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
     if absent := [name for name in archives if not (root / name).is_file()]:
         raise UserError(

@@ -20,7 +20,7 @@ def take(settings: Device) -> dict[str, str]:
     """Fingerprint of the device, sorted by key."""
     facts = {
         "runtime": settings.runtime,
-        "hardware": settings.hardware,
+        "hardware": settings.processor,
         "data type": settings.data_type,
         "batch size": str(settings.batch_size),
         **load(settings).fingerprint(settings),
