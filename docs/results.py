@@ -21,6 +21,7 @@ from hamp.hardware.devices import load
 from hamp.hardware.measuring import measure
 from hamp.loading import load_parts
 from hamp.report.build import MAKERS
+from hamp.report.device import costs
 from hamp.report.style import figure, signs, styled
 from hamp.results import Results
 from hamp.tables import HYPERVOLUME, LATENCY, MEASURED, read, write
@@ -53,7 +54,7 @@ def keep(folder: Path) -> None:
         place = target / file.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, place)
-    seconds(folder).to_csv(target / "seconds.csv")
+    seconds(results).to_csv(target / "seconds.csv")
     if results.settings.device.runtime == "onnxruntime":
         write(in_pytorch(results), target / PYTORCH)
 
@@ -67,13 +68,11 @@ def in_pytorch(results: Results) -> pa.Table:
     return measure(prepared, device, Measure(), seed=0)
 
 
-def seconds(folder: Path) -> pd.DataFrame:
+def seconds(results: Results) -> pd.DataFrame:
     """Jobs and seconds of every stage of a run, as Snakemake recorded them."""
-    rows = [
-        {"stage": file.stem.split("-")[0], "seconds": pd.read_csv(file, sep="\t")["s"].sum()}
-        for file in (folder / "benchmarks").rglob("*.tsv")
-    ]
-    return pd.DataFrame(rows).groupby("stage")["seconds"].agg(jobs="count", seconds="sum").round(1)
+    spent = costs(results.folder / "benchmarks", results.settings)
+    rows = {stage: {"jobs": cost.jobs, "seconds": round(cost.seconds, 1)} for stage, cost in sorted(spent.items())}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
 
 
 def front_of(results: Results) -> pd.DataFrame:
@@ -200,7 +199,8 @@ def published() -> Iterable[str]:
     yield (
         "Reported by the methods' authors, on lossless CIFAR-10, after long training on GPUs, and by MACs."
         " Here the images are a JPEG copy, on which the same networks start some points lower; networks are trained"
-        " for a few epochs on a CPU; they are chosen by latency as measured on one device, on validation images; and"
+        " for a few epochs on a CPU; they are chosen by latency as measured on one device, on validation images (on"
+        " which the given weights were once trained, so that errors there are lower than on the test images); and"
         " the test images are looked at once. So changes in accuracy can be held against one another only roughly, and"
         " accuracies not at all."
     )
