@@ -1,4 +1,4 @@
-"""The one error that is shown to a user without a traceback."""
+"""The errors that are shown to a user without a traceback."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The message is one line: the file, key or column; the value; what is allowed; what to do.
     """
+
+
+class Diverged(UserError):
+    """The numbers of one network are not finite any more: it is of no use, but others may be."""

@@ -85,7 +85,7 @@ def write(form: Format, model: Normalised, examples: Tensor, path: Path, told: M
     with atomic(path) as temporary:
         try:
             _WRITERS[form](model, examples, temporary, told, _names(outputs))
-        except (RuntimeError, torch.onnx.OnnxExporterError) as error:
+        except (RuntimeError, ValueError, torch.onnx.OnnxExporterError) as error:
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{path}: this network cannot be written as {form}: {first}") from error
         found = _READERS[form](temporary, model, examples)
@@ -98,15 +98,18 @@ def write(form: Format, model: Normalised, examples: Tensor, path: Path, told: M
 
 def _arrays(outputs: Any) -> list[np.ndarray]:
     """The outputs of a network, one or several."""
-    return [output.numpy() for output in pytree.tree_leaves(outputs)]
+    return [output.numpy() for output in pytree.tree_leaves(outputs) if isinstance(output, Tensor)]
 
 
 def _names(outputs: Any) -> list[str]:
     """Names of the outputs: their keys and numbers, where there are several."""
-    places = [place for place, _ in pytree.tree_flatten_with_path(outputs)[0]]
-    return [
-        ".".join(str(getattr(step, "key", getattr(step, "idx", ""))) for step in place) or OUTPUT for place in places
-    ]
+    places = [place for place, output in pytree.tree_flatten_with_path(outputs)[0] if isinstance(output, Tensor)]
+    return [".".join(_step(step) for step in place) or OUTPUT for place in places]
+
+
+def _step(step: Any) -> str:
+    """A key of a dict, a number in a list, or a name in a named tuple."""
+    return str(next(getattr(step, kind) for kind in ("key", "idx", "name") if hasattr(step, kind)))
 
 
 def _onnx(model: Normalised, examples: Tensor, path: Path, told: Metadata, names: list[str]) -> None:

@@ -58,10 +58,10 @@ SENSITIVITY = _schema(
 
 MEASURED = _schema(
     ("candidate", pa.string(), "", "digest of the widths"),
-    ("latency_ms", pa.float64(), "ms", "time of one inference: median, or the prediction"),
-    ("latency_iqr_ms", pa.float64(), "ms", "interquartile range over the rounds; 0 where predicted"),
+    ("latency_ms", pa.float64(), "ms", "time of one inference: median, in a search scaled to the profile's session"),
+    ("latency_iqr_ms", pa.float64(), "ms", "interquartile range over the rounds, scaled likewise; 0 where predicted"),
     ("latency_predicted_ms", pa.float64(), "ms", "the profile's prediction"),
-    ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network, by turns in the same session"),
+    ("baseline_latency_ms", pa.float64(), "ms", "the unpruned network, by turns in the same session, scaled likewise"),
     ("memory_bytes", pa.int64(), "B", "peak memory of inference: weights and live activations"),
     ("macs", pa.int64(), "multiply-adds", "multiply-adds of one image"),
     ("parameters", pa.int64(), "", "parameters"),

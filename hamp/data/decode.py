@@ -78,6 +78,8 @@ def _opaque(image: Image.Image) -> Image.Image:
     """The image with 8 bits a channel and nothing transparent."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits a channel")
+    if image.mode == "I" and image.format == "TIFF":  # as scientific programs write labels: of any range
+        raise ValueError("its pixels are 32-bit integers; save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):
         # Pillow would make all above 255 white.
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 import pynvml
 
@@ -9,17 +10,19 @@ from hamp.errors import UserError
 
 
 def facts() -> dict[str, str]:
-    """Model, driver, clock and temperature of the GPU in use; empty where there is none."""
+    """Model, driver, and where they are told clock and temperature of the GPU in use; empty where there is none."""
     try:
         handle = _handle()
-        return {
+        told = {
             "gpu": str(pynvml.nvmlDeviceGetName(handle)),
             "driver": str(pynvml.nvmlSystemGetDriverVersion()),
-            "clock": f"{pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)} MHz",
-            "temperature": f"{pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)} C",
         }
     except pynvml.NVMLError:
         return {}
+    with suppress(pynvml.NVMLError):  # a slice of a GPU tells neither
+        told["clock"] = f"{pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)} MHz"
+        told["temperature"] = f"{pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)} C"
+    return told
 
 
 def joules() -> Callable[[], float]:
@@ -37,7 +40,10 @@ def joules() -> Callable[[], float]:
 
 
 def _handle() -> object:
-    """The GPU that CUDA programs of this process take: NVML itself knows nothing of CUDA_VISIBLE_DEVICES."""
+    """The GPU that CUDA programs of this process take: NVML itself knows nothing of CUDA_VISIBLE_DEVICES.
+
+    Numbers are NVML's, by place on the bus; where GPUs differ, those of CUDA agree with CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
     pynvml.nvmlInit()
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
     if first.isdigit():

@@ -17,9 +17,9 @@ WITHIN = 0.1
 
 
 def ratios(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and measured latency over the unpruned network's of the same session, each (n,).
+    """Predicted and measured latency over the unpruned network's, each (n,).
 
-    table: MEASURED or FRONT. Ratios, since clocks change between sessions and predictions do not.
+    table: MEASURED of a search, or FRONT. Ratios, since clocks change between sessions and predictions do not.
     """
     predicted, measured, baseline = columns(table, ["latency_predicted_ms", "latency_ms", "baseline_latency_ms"]).T
     return predicted / baseline, measured / baseline

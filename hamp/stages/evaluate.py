@@ -9,7 +9,7 @@ from torch import nn
 
 from hamp.configuration.blocks import Augment, Evaluate, Optimisation
 from hamp.data.images import ImageSet
-from hamp.errors import UserError
+from hamp.errors import Diverged, UserError
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
@@ -17,7 +17,7 @@ from hamp.tables import ERRORS, build, matrix
 from hamp.training.augmentation import calibration_batches
 from hamp.training.evaluation import evaluate as error_of
 from hamp.training.hardware import place, processor
-from hamp.training.loop import Diverged, train
+from hamp.training.loop import train
 from hamp.training.recalibration import recalibrate
 from hamp.training.tasks import Task
 
@@ -43,7 +43,7 @@ def evaluate(
     error 1.
 
     Raises:
-        UserError: the training of all diverges.
+        UserError: that of the unpruned network does.
     """
     device = processor(hardware)
     batches = [
@@ -64,7 +64,6 @@ def evaluate(
     )
     judged = validation_images.drawn(settings.images, seed_of(seed, "judged"))
     errors: list[float] = []
-    diverged: list[Diverged] = []
     begun = time.monotonic()
     for number, (name, widths) in enumerate(zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)):
         pruned = place(prune(model, space, widths, scores), device)
@@ -86,9 +85,10 @@ def evaluate(
                 )
             error = error_of(pruned, judged, task, settings.batch_size, precision=settings.precision, hardware=hardware)
         except Diverged as told:
-            # A network that cannot be trained is of no use, but no reason to end a search of hours.
-            print(f"{told}; its error counts as 1", file=sys.stderr)
-            diverged.append(told)
+            # Such a network is of no use, but no reason to end a search of hours, unless the settings are.
+            if (widths == space.channels).all():
+                raise UserError(f"the unpruned network, evaluated as a candidate: {told}") from told
+            print(f"{name} counts as of error 1: {told}", file=sys.stderr)
             error = 1.0
         errors.append(error)
         print(
@@ -96,8 +96,6 @@ def evaluate(
             file=sys.stderr,
             flush=True,
         )
-    if diverged and len(diverged) == len(errors):
-        raise UserError(f"none of {len(errors)} candidates could be trained: {diverged[0]}")
     return build(
         ERRORS,
         {"candidate": candidates["candidate"], "error": errors, "images": np.full(len(errors), len(judged))},

@@ -1,12 +1,13 @@
 """The error of a network."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from hamp.data.images import ImageSet
-from hamp.errors import UserError
+from hamp.errors import Diverged, UserError
 from hamp.training.hardware import data_type, overlapped, place, processor
 from hamp.training.lowering import lower
 from hamp.training.tasks import Task
@@ -34,6 +35,7 @@ def evaluate(
         hardware: `cpu` or `cuda`.
 
     Raises:
+        Diverged: the error is not a number.
         UserError: the user's own task gives errors that are not in [0, 1].
     """
     device = processor(hardware)
@@ -48,7 +50,9 @@ def evaluate(
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()
     mean = float(total / len(images))
-    if not 0.0 <= mean <= 1.0:  # also where it is nan
+    if math.isnan(mean):
+        raise Diverged(f"task '{task.name}': the error is not a number, as where a network's outputs are not")
+    if not 0.0 <= mean <= 1.0:
         raise UserError(f"task '{task.name}': the mean error of {len(images)} images is {mean}; it must be in [0, 1]")
     return mean
 

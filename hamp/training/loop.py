@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hamp import callables, tables
 from hamp.configuration import blocks
 from hamp.data.images import ImageSet
-from hamp.errors import UserError
+from hamp.errors import Diverged
 from hamp.seeding import seed_of
 from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment
@@ -26,11 +26,6 @@ from hamp.training.tasks import Task, full_precision
 from hamp.training.teaching import Batch, Teacher
 
 EVALUATION_BATCH = 256
-
-
-class Diverged(UserError):
-    """The loss is not finite any more."""
-
 
 Row = dict[str, Any]
 """Of the history of a training: `tables.TRAINING`."""

@@ -214,6 +214,9 @@ def test_images_that_cannot_be_decoded_are_told_in_one_line(tmp_path: Path) -> N
     numbers = saved(tmp_path / "f.tif", Image.fromarray(np.zeros((8, 8), np.float32)))
     with pytest.raises(UserError, match=r"f\.tif: .*floating-point"):
         decoded(numbers, 1)
+    labels = saved(tmp_path / "i.tif", Image.fromarray(np.full((8, 8), 200, np.int32)))
+    with pytest.raises(UserError, match=r"i\.tif: .*32-bit integers"):
+        decoded(labels, 1)
     for name, content in {
         "a.ppm": b"P6\n8 x 255\n",
         "b.ppm": b"P6\n8 8 0\n",

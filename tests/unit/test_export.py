@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,14 @@ class TwoHeads(nn.Module):
     def forward(self, x):
         x = self.norm(self.body(x)).relu()
         return {"mask": self.mask(x), "label": self.label(x.mean((2, 3)))}
+
+
+def test_outputs_are_named_by_their_place():
+    named = namedtuple("Named", ["mask", "label"])
+    one, two = torch.zeros(1), torch.ones(1)
+    assert export._names(one) == ["output"]
+    assert export._names((one, None, {"a": [two]})) == ["0", "2.a.0"]
+    assert export._names(named(one, two)) == ["mask", "label"]
 
 
 @pytest.mark.parametrize("form", ["onnx", "pt2", "torchscript", "safetensors"])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from hamp import tables
 from hamp.configuration import blocks
 from hamp.data.images import ImageSet
-from hamp.errors import UserError
+from hamp.errors import Diverged, UserError
 from hamp.models.build import build
 from hamp.pruning import discover, score
 from hamp.stages.evaluate import evaluate as evaluate_candidates
@@ -452,15 +452,16 @@ def test_images_are_drawn_from_all_classes() -> None:
     assert images.drawn(None, 0) is images.drawn(96, 0) is images
 
 
-@pytest.mark.parametrize("value", [math.nan, -0.5, 2.0])
-def test_errors_that_are_no_shares_are_refused(value: float) -> None:
+@pytest.mark.parametrize(("value", "kind"), [(-0.5, UserError), (2.0, UserError), (math.nan, Diverged)])
+def test_errors_that_are_no_shares_are_refused(value: float, kind: type[UserError]) -> None:
     broken = replace(CLASSIFICATION, error=lambda outputs, targets: torch.full((len(targets),), value))
-    with pytest.raises(UserError, match=r"must be in \[0, 1\]"):
+    with pytest.raises(UserError, match=r"must be in \[0, 1\]|is not a number") as caught:
         evaluate(network(), stripes(), broken, 32)
+    assert type(caught.value) is kind
 
 
 def test_a_candidate_that_cannot_be_trained_ends_no_search(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its error is 1; where none can be, the setting is wrong."""
+    """Its error is 1; where the unpruned network cannot be, the setting is wrong."""
     images, model = stripes(), network()
     space = discover(model, torch.zeros(2, 1, 8, 8))
     scores = score(model, space, "l1")
@@ -492,8 +493,8 @@ def test_a_candidate_that_cannot_be_trained_ends_no_search(capsys: pytest.Captur
     first, second = errors()
     assert first < 1.0
     assert second == 1.0
-    assert "its error counts as 1" in capsys.readouterr().err
-    with pytest.raises(UserError, match="none of 2 candidates could be trained"):
+    assert "counts as of error 1: " in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"^the unpruned network, evaluated as a candidate: .*lower learning_rate"):
         errors()
 
 
