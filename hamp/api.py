@@ -134,7 +134,7 @@ def make_problem(config: Config, folder: Path, profiles: Profiles | None = None)
         drawn = seed_of(config.seed, "profile")
         profiles = {
             name: profiling.build(model, space, shape, device, config.profile, scores, drawn)
-            for name, device in {"": config.device, **config.devices}.items()
+            for name, device in config.all_devices.items()
         }
     problem = Problem(config, model, space, scores, profiles, train, validation, judge, shape)
     wanted = "sensitivity" in config.search.initial
@@ -203,7 +203,7 @@ def _latencies(problem: Problem, offspring: pa.Table) -> pa.Table:
         problem.space,
         problem.profiles,
         problem.shape,
-        {"": config.device, **config.devices},
+        config.all_devices,
         config.measure,
         seed=config.seed,
         energy=[name for name in config.objectives if name.startswith(ENERGY)],

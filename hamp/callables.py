@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 
 _OWN = "hamp_user_"
 """Begin of the names of modules that are files of the user."""
@@ -76,7 +76,7 @@ def failure(spec: str, key: str, error: Exception) -> UserError:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if file is not None and frame.filename == str(file.resolve())]
     place = f" in line {lines[-1]}" if lines else ""
-    return UserError(f"{key}: '{spec}' raised {type(error).__name__}{place}: {' '.join(str(error).split())}")
+    return UserError(f"{key}: '{spec}' raised {type(error).__name__}{place}: {one_line(error)}")
 
 
 def _module_at(path: Path) -> ModuleType:

@@ -92,12 +92,14 @@ def _outputs(model: Any, data: Any, config: Config) -> None:
     size = config.data.image_size
     with torch.inference_mode():
         outputs = model.eval()(torch.zeros(1, data.channels, size, size))
-    given = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-    if not isinstance(given, tuple) or len(given) != 2 or given[1] < len(data.classes):
-        raise UserError(
-            f"network.name: '{config.network.name}' gives {given} for an image; task 'classification' needs a number "
-            f"for each of the {len(data.classes)} classes of {config.data.source}, (1, {len(data.classes)})"
-        )
+    one = isinstance(outputs, torch.Tensor)
+    if one and outputs.dim() == 2 and outputs.shape[1] >= len(data.classes):
+        return
+    given = tuple(outputs.shape) if one else type(outputs).__name__
+    raise UserError(
+        f"network.name: '{config.network.name}' gives {given} for an image; task 'classification' needs a number "
+        f"for each of the {len(data.classes)} classes of {config.data.source}, (1, {len(data.classes)})"
+    )
 
 
 def _relevant(config: Config) -> dict:

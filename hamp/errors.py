@@ -10,3 +10,8 @@ class UserError(Exception):
 
 class Diverged(UserError):
     """The numbers of one network are not finite any more: it is of no use, but others may be."""
+
+
+def one_line(error: Exception) -> str:
+    """What an error of a library or of the user's code says, without its line breaks."""
+    return " ".join(str(error).split())

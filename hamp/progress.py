@@ -17,6 +17,12 @@ SHOWN |= {
 }
 
 
+def worded(objective: str) -> str:
+    """An objective in words, such as `latency on nano`."""
+    quantity, _, device = objective.partition("@")
+    return SHOWN[quantity][0] + (f" on {device}" if device else "")
+
+
 def line(archive: pa.Table, objectives: Sequence[str]) -> str:
     """Evaluations, size of the front, hypervolume, and the best of each objective.
 
@@ -27,9 +33,8 @@ def line(archive: pa.Table, objectives: Sequence[str]) -> str:
     values = columns(archive, list(objectives))
     best = []
     for name, least in zip(objectives, np.min(values, axis=0), strict=True):
-        quantity, _, device = name.partition("@")
-        word, factor, unit = SHOWN[quantity]
-        best.append(f"{word}{' on ' + device if device else ''} {factor * least:.3g}{unit}")
+        _, factor, unit = SHOWN[name.partition("@")[0]]
+        best.append(f"{worded(name)} {factor * least:.3g}{unit}")
     volume = history(archive, objectives)[2][-1]
     return (
         f"{len(archive)} evaluated, {int(non_dominated(values).sum())} on the front, hypervolume {volume:.4f}, "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from hamp.configuration.blocks import Config
 from hamp.configuration.validate import load
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ def read_configuration(file: Path, here: bool = False) -> Config:
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{file}: no such file; `hamp init` writes a configuration to begin with") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{file}: not YAML: {one_line(error)}") from None
     if settings is not None and not isinstance(settings, dict):
         raise UserError(f"{file}: must be keys with values, as config/config.yaml")
     return load(settings or {}, here)

@@ -123,7 +123,7 @@ def doctor(
     from hamp.hardware.examination import doctor as examine
 
     settings = read_configuration(configuration) if configuration else None
-    found = examine({"": settings.device, **settings.devices} if settings else {})
+    found = examine(settings.all_devices if settings else {})
     width = max(len(finding.subject) for finding in found)
     for finding in found:
         print(f"{finding.state:<8} {finding.subject:<{width}}  {finding.words}")

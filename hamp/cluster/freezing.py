@@ -63,7 +63,7 @@ def _own_files(settings: Config) -> Iterator[Path]:
     for spec in (settings.network.name, settings.task, settings.data.source):
         if (file := file_of(spec)) is not None:
             yield from file.parent.glob("*.py")
-    for device in (settings.device, *settings.devices.values()):
+    for device in settings.all_devices.values():
         if device.description and Path(device.description).is_file():
             yield Path(device.description)
 

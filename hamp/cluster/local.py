@@ -19,7 +19,7 @@ def local_stages(settings: Config) -> list[str]:
     Beside the light ones: downloads, since compute nodes often have no internet; what only predicts; and what measures
     no device but such as are reached over ssh, from the login node.
     """
-    every = [settings.device, *settings.devices.values()]
+    every = settings.all_devices.values()
     devices_of: dict[str, Iterable[Device]] = {
         "profile": [settings.device],
         "validation": [settings.device],
@@ -38,8 +38,8 @@ def check_reach(settings: Config) -> None:
     Raises:
         UserError: one device is measured from the login node, and another on a compute node.
     """
-    named = {"device": settings.device, **{f"devices.{name}": own for name, own in settings.devices.items()}}
-    measured = {name: device for name, device in named.items() if not analytic(device)}
+    blocks = {f"devices.{name}" if name else "device": device for name, device in settings.all_devices.items()}
+    measured = {block: device for block, device in blocks.items() if not analytic(device)}
     far = [name for name, device in measured.items() if elsewhere(device)]
     near = [name for name in measured if name not in far]
     if far and near:

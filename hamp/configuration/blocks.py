@@ -395,3 +395,8 @@ class Config(Block):
     portfolio: Portfolio = Field(default_factory=Portfolio, description="What the front is chosen for.")
     evaluate: Evaluate = Field(default_factory=Evaluate, description="Evaluation of candidates.")
     finetune: Finetune = Field(default_factory=Finetune, description="Fine-tuning of the front.")
+
+    @property
+    def all_devices(self) -> dict[str, Device]:
+        """Block `device` under the name "", and the further devices under theirs."""
+        return {"": self.device, **self.devices}

@@ -65,22 +65,17 @@ def combinations(config: Config) -> list[str]:
     mistakes += _data(config)
     mistakes += _normalisation(config)
     mistakes += _objectives(config)
-    mistakes += [line for name in _named(config) if (line := _refusal(config, name, check))]
+    mistakes += [line for name in config.all_devices if (line := _refusal(config, name, check))]
     described = config.device.runtime == "roofline"
     if described and config.measure.latency == "measured" and "latency_ms" in config.objectives:
         mistakes.append("measure.latency: 'measured' cannot be had of a described device; set it to 'predicted'")
     return mistakes
 
 
-def _named(config: Config) -> dict[str, Device]:
-    """All devices by name; that of block `device` is called ``."""
-    return {"": config.device, **config.devices}
-
-
 def _refusal(config: Config, name: str, look: Callable[[Device], None]) -> str:
     """Why a look at a device ends in an error, its keys being those of its block; empty where it does not."""
     try:
-        look(_named(config)[name])
+        look(config.all_devices[name])
     except UserError as error:
         keys = rf"\bdevice\.({'|'.join(Device.model_fields)})\b"
         return re.sub(keys, lambda key: f"devices.{name}.{key[1]}", str(error)) if name else str(error)
@@ -93,7 +88,7 @@ def _devices(config: Config) -> list[str]:
     from hamp.hardware.devices import available
     from hamp.hardware.devices.pytorch import require_cuda
 
-    devices = _named(config)
+    devices = config.all_devices
     energies = [name.partition("@")[2] for name in config.objectives if name.startswith("energy_mj")]
     telling = [name for name in energies if name in devices and devices[name].runtime in energy.TELLING]
     mistakes = [_refusal(config, name, available) for name in devices]
@@ -121,7 +116,7 @@ def _objectives(config: Config) -> list[str]:
             mistakes.append(f"pruning.channel_multiple_of.{name}: no device of this run; its: {', '.join(known)}")
     energies = [name for name in config.objectives if name.startswith("energy_mj")]
     for name in energies:
-        found = _named(config).get(name.partition("@")[2])
+        found = config.all_devices.get(name.partition("@")[2])
         if found is not None and found.runtime not in TELLING:
             mistakes.append(f"objectives: '{name}': a device of runtime '{found.runtime}' does not tell its energy")
     if energies and config.measure.latency == "predicted":

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 
 Encoded = bytes | Path
 GREY = ("1", "L", "LA", "La", "I", "F")
@@ -97,4 +97,4 @@ def _opened(encoded: Encoded, name: str) -> Image.Image:
 
 
 def _told(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

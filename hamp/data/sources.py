@@ -10,7 +10,7 @@ from hamp import callables
 from hamp.configuration import blocks
 from hamp.data import folders, parquet, vision
 from hamp.data.source import Description, Source, from_arrays, with_channels
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 
 DIGITS = tuple("0123456789")
 
@@ -104,7 +104,7 @@ def _arrays(given: tuple, spec: str) -> tuple[np.ndarray, np.ndarray, int]:
     try:
         arrays = [np.asarray(array) for array in given]
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"data.source: '{spec}' gave what is no array ({' '.join(str(error).split())})") from error
+        raise UserError(f"data.source: '{spec}' gave what is no array ({one_line(error)})") from error
     for images, targets in zip(arrays[::2], arrays[1::2], strict=True):
         n = len(targets) if targets.ndim else 0
         if images.ndim != 4 or images.dtype != np.uint8 or len(images) != n:

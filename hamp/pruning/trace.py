@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils import _pytree as pytree
 
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 from hamp.pruning.copying import copy_modules, to_meta
 
 
@@ -354,7 +354,7 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
     except UserError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
+        text = one_line(error)[:300]
         mode, module = "training" if training else "evaluation", recorder.stack[-1].module if recorder.stack else ""
         raise CannotRun(
             f"the network cannot run in {mode} mode on an input of shape {tuple(sample.shape)}: "

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from hamp.configuration.blocks import Device
 from hamp.hardware.devices import analytic
+from hamp.progress import worded
 from hamp.results import Results
 from hamp.tables import columns
 
@@ -22,15 +23,6 @@ PARTS = Path(__file__).parent / "page"
 EVALUATED = 5000
 """Most evaluated candidates that are drawn behind the front; of more, every so many-th."""
 
-WORDS = {
-    "error": "error",
-    "latency_ms": "latency",
-    "memory_bytes": "memory",
-    "macs": "multiply-adds",
-    "parameters": "parameters",
-    "energy_mj": "energy",
-}
-"""What the objectives are called in a sentence."""
 MEASURED = (
     "Latency is the median over interleaved rounds with the unpruned network, ± half the interquartile range. With "
     "“latency first”, networks whose difference is within that noise count as equally fast."
@@ -90,9 +82,8 @@ def _about(results: Results) -> str:
 
 def _told(objectives: Sequence[str]) -> str:
     """Objectives in words: `error, latency and latency on nano`."""
-    parts = (name.partition("@") for name in objectives)
-    words = [f"{WORDS[quantity]} on {device}" if device else WORDS[quantity] for quantity, _, device in parts]
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    *others, last = map(worded, objectives)
+    return f"{', '.join(others)} and {last}"
 
 
 def device_text(device: Device) -> str:

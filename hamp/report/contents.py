@@ -26,4 +26,4 @@ def validated(settings: Config) -> list[str]:
     """Devices ("" the first) whose predictions are put to the test: those that can be measured, unless not wanted."""
     if settings.validation.networks is None:
         return []
-    return [name for name, device in {"": settings.device, **settings.devices}.items() if not analytic(device)]
+    return [name for name, device in settings.all_devices.items() if not analytic(device)]

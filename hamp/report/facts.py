@@ -138,7 +138,7 @@ def devices_page(front: pa.Table, settings: Config) -> str:
     """
     head = ["network", "validation error"]
     energies = [name for name in settings.objectives if name.startswith(ENERGY)]
-    devices = {"": settings.device, **settings.devices}
+    devices = settings.all_devices
     for name in devices:
         head += [f"{name or 'device'} (ms)", "times as fast", "predicted (ms)"]
     head += [f"{name.partition('@')[2] or 'device'} (mJ)" for name in energies]

@@ -65,10 +65,11 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     wishes = settings(wanted, next(iter(archives.values())), objectives)
     if wishes.limits is not None:
         inside = (F[front] <= wishes.limits).all(axis=1)
-        if not inside.any():
+        if inside.any():
+            front = front[inside]
+        else:
             limits = ", ".join(f"{name} {value}" for name, value in wanted.limits.items())
             print(f"portfolio.limits: no network meets {limits}; the front is fine-tuned as it is", file=sys.stderr)
-        front = front[inside] if inside.any() else front
     kept = portfolio(F[front], size, preferences=wishes.preferences, limits=wishes.limits, value=wishes.value)
     chosen = np.sort(front[kept.indices])
     return union.take(chosen[np.argsort(F[chosen, 0], kind="stable")])

@@ -1,5 +1,7 @@
 """Random crops and mirror images of whole batches."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -43,6 +45,11 @@ def calibration_batches(
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(train), generator=generator)[:n_images]
-    usable = len(chosen) // batch_size * batch_size or len(chosen)
-    parts = chosen[:usable].split(batch_size) if usable else ()
+    parts = full_batches(chosen, batch_size)
     return [train.normalised(augment(train.at(part)[0], settings, generator)) for part in parts]
+
+
+def full_batches(positions: Tensor, size: int) -> Sequence[Tensor]:
+    """Positions `size` at a time; what does not fill a batch is left out, unless there is no other."""
+    usable = len(positions) // size * size or len(positions)
+    return positions[:usable].split(size) if usable else ()

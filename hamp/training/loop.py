@@ -18,7 +18,7 @@ from hamp.data.images import ImageSet
 from hamp.errors import Diverged
 from hamp.seeding import seed_of
 from hamp.training import checkpoints, descent
-from hamp.training.augmentation import augment
+from hamp.training.augmentation import augment, full_batches
 from hamp.training.evaluation import evaluate
 from hamp.training.hardware import deterministic, mixed, overlapped, place, processor
 from hamp.training.pointwise import UnstridedPointwise
@@ -163,8 +163,7 @@ def _batches(
     """One pass in random order: augmented, normalised; what does not fill a batch is left out."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
-    usable = len(order) // size * size or len(order)
-    for positions in order[:usable].split(size):
+    for positions in full_batches(order, size):
         pixels, targets = images.at(positions)
         yield images.normalised(augment(pixels.to(device), augmentation, generator)), targets.to(device)
 

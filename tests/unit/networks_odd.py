@@ -224,4 +224,17 @@ class Bound(nn.Module):
         return self.fc(self.middle(self.stem(x)).mean((2, 3)))
 
 
+class TwoHeads(nn.Module):
+    """Two outputs, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.norm = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 12, 3)), nn.BatchNorm2d(12)
+        self.mask, self.label = nn.Conv2d(12, 2, 1), nn.Linear(12, 4)
+
+    def forward(self, x):
+        x = self.norm(self.body(x)).relu()
+        return {"mask": self.mask(x), "label": self.label(x.mean((2, 3)))}
+
+
 ALL = (DualPath, Shuffled, Padded, Twice, Flattened, Parameters, Squeezed, Stubborn, Nested, Bound)

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from networks_odd import TwoHeads
 from PIL import Image
 from torch import nn
 
@@ -87,19 +88,6 @@ def test_files_compute_what_the_network_computes(networks, tmp_path, name, form)
         else:
             return
     assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max())
-
-
-class TwoHeads(nn.Module):
-    """Two outputs, by name."""
-
-    def __init__(self):
-        super().__init__()
-        self.body, self.norm = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 12, 3)), nn.BatchNorm2d(12)
-        self.mask, self.label = nn.Conv2d(12, 2, 1), nn.Linear(12, 4)
-
-    def forward(self, x):
-        x = self.norm(self.body(x)).relu()
-        return {"mask": self.mask(x), "label": self.label(x.mean((2, 3)))}
 
 
 def test_outputs_are_named_by_their_place():

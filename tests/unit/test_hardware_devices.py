@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hardware_networks import SHAPE, chain, space_of
+from networks_odd import TwoHeads
 from torch import nn
 
 from hamp import tables
@@ -52,18 +53,6 @@ def test_folding_changes_no_output_and_leaves_no_batchnorm():
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     assert torch.allclose(folded(images), model(images), atol=1e-5)
-
-
-class TwoHeads(nn.Module):
-    """Two outputs, by name."""
-
-    def __init__(self):
-        super().__init__()
-        self.body, self.norm, self.head = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1)
-
-    def forward(self, x):
-        x = self.norm(self.body(x))
-        return {"features": x, "mask": self.head(x)}
 
 
 def test_folding_a_network_with_several_outputs_changes_none():

@@ -163,8 +163,7 @@ def shards_of(pattern, number):
 
 # The profiles of all devices, that of block `device` first.
 PROFILES = [
-    f"{RESULTS}/{profile_folder(name)}/profile.parquet"
-    for name in ("", *CONFIG.devices)
+    f"{RESULTS}/{profile_folder(name)}/profile.parquet" for name in CONFIG.all_devices
 ]
 ENERGIES = [name for name in CONFIG.objectives if name.startswith("energy_mj")]
 ENERGY = shlex.join(["--energy", *ENERGIES]) if ENERGIES else ""
@@ -182,10 +181,6 @@ def exclusive(devices):
     return max(device.threads for device in devices)
 
 
-def all_devices():
-    return [CONFIG.device, *CONFIG.devices.values()]
-
-
 def data_settings():
     """Settings of the images but for whether they may be downloaded, which changes nothing of them."""
     data = CONFIG.data.model_copy(update={"download": False})
@@ -201,7 +196,11 @@ def measure_settings():
 
 def measuring_threads(wildcards):
     """Threads of the `measure` stage, which has nothing to measure where latency is predicted."""
-    return exclusive(all_devices()) if CONFIG.measure.latency == "measured" else 1
+    return (
+        exclusive(CONFIG.all_devices.values())
+        if CONFIG.measure.latency == "measured"
+        else 1
+    )
 
 
 def generation_file(name):

@@ -217,7 +217,7 @@ rule measure:
     resources:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
-        gpu=device_gpu(all_devices()),
+        gpu=device_gpu(CONFIG.all_devices.values()),
     params:
         settings=measure_settings(),
         energy=ENERGY,

@@ -135,11 +135,11 @@ rule remeasure:
         f"{BENCHMARKS}/remeasure.tsv"
     conda:
         "../../environment.yml"
-    threads: lambda wildcards: exclusive(all_devices())
+    threads: lambda wildcards: exclusive(CONFIG.all_devices.values())
     resources:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
-        gpu=device_gpu(all_devices()),
+        gpu=device_gpu(CONFIG.all_devices.values()),
     params:
         settings=options("network", "device", "devices", "measure", "seed"),
         energy=ENERGY,
