@@ -9,6 +9,9 @@ import typer
 from hamp.cli.options import ResultsArgument, folder_of
 from hamp.errors import UserError
 
+NOT_MIRRORED = ("digits", "mnist", "svhn")
+"""Data sets whose images mean something else in the mirror."""
+
 
 def init(
     name: Annotated[str, typer.Argument(help="Of the run: its results go to results/NAME.")],
@@ -33,6 +36,7 @@ def init(
     settings = {
         "name": name,
         "data": {"source": data, "root": None if data == "digits" else root, "image_size": image_size},
+        "augment": {"crop": min(image_size // 8, 64), "flip": data not in NOT_MIRRORED},
         "network": {"name": network, "weights": weights},
         "device": {"runtime": "onnxruntime", "hardware": "cpu", "batch_size": 1, "threads": 1},
         "search": {"population": 40, "offspring": 40, "generations": 20},

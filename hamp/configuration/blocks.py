@@ -80,7 +80,9 @@ class Data(Block):
         "`train.parquet` and, if there is one, `test.parquet`.",
     )
     download: bool = Field(False, description="Let torchvision download the data set into `root`.")
-    image_size: int = Field(32, ge=8, le=1024, description="Images are resized to this many pixels a side.")
+    image_size: int = Field(
+        32, ge=8, le=1024, description="Pixels a side: the shorter side is scaled to it, the centre taken."
+    )
     channels: Literal[1, 3] | None = Field(
         None,
         description="Images are made grey (1) or colour (3, as torchvision's networks take them); `null`: as they are. "
@@ -104,11 +106,13 @@ class Data(Block):
         description="At most this many images are taken of the source's training and of its test set.",
     )
     mean: list[float] | None = Field(
-        None, description="Normalisation mean, one a channel; `null`: that of the training images."
+        None,
+        description="Normalisation mean, one a channel: with `network.weights`, that which they were trained with; "
+        "`null`: that of the training images.",
     )
     std: list[float] | None = Field(
         None,
-        description="Normalisation standard deviation, one a channel; `null`: that of the training images.",
+        description="Normalisation standard deviation, one a channel, likewise.",
     )
 
 
@@ -344,8 +348,9 @@ class Portfolio(Block):
     limits: dict[Objective, Limit] = Field(
         default_factory=dict,
         description="Largest acceptable values, each a number in the objective's unit or a share of the unpruned "
-        "network's: `{latency_ms: 60%}`, `{latency_ms: 3.0, error: 0.2}`. Most of the population is kept inside; "
-        "what is beyond is not fine-tuned, unless all of the front is.",
+        "network's: `{latency_ms: 60%}`, `{latency_ms: 3.0, error: 0.2}` (milliseconds, and a fraction). The error is "
+        "that in the search, before fine-tuning: set it well above what you want in the end. Most of the population "
+        "is kept inside; what is beyond is not fine-tuned, unless all of the front is.",
     )
 
 
