@@ -1,5 +1,6 @@
 """The user's own functions, named in the configuration as `module:callable` or `path/to/file.py:callable`."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -21,6 +22,20 @@ def file_of(spec: str) -> Path | None:
     """The file of `path/to/file.py:callable`; None for any other name."""
     path, separator, _ = spec.rpartition(":")
     return Path(path) if separator and path.endswith(".py") else None
+
+
+def files_of(file: Path) -> list[Path]:
+    """A file of the user, and those beside it that it imports, directly or not; of a package, all of its modules."""
+    found: list[Path] = []
+    pending = [file]
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found.append(path)
+            for name in _imported(path):
+                pending += filter(Path.is_file, [file.parent / f"{name}.py"])
+                pending += sorted((file.parent / name).rglob("*.py"))
+    return found
 
 
 def file_of_class(kind: type) -> Path | None:
@@ -85,6 +100,9 @@ def _module_at(path: Path) -> ModuleType:
     module = sys.modules.get(name)
     if module is not None and module.__file__ == str(path.resolve()):
         return module
+    # For what it imports from beside it; last, so that nothing there stands in for a library.
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
     found = importlib.util.spec_from_file_location(name, path.resolve())
     assert found is not None
     assert found.loader is not None
@@ -96,3 +114,14 @@ def _module_at(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _imported(file: Path) -> set[str]:
+    """First parts of the names that a file imports; none where it is no Python."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):  # which is told when it is loaded
+        return set()
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names} - {"hamp"}  # which a file in the checkout has beside it

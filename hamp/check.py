@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hamp.callables import file_of
+from hamp.callables import file_of, files_of
 from hamp.configuration.blocks import Config
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
@@ -28,13 +28,18 @@ def check_once(config: Config, folder: Path) -> None:
         UserError: what `check` found.
     """
     own = [file_of(spec) for spec in (config.network.name, config.task, config.data.source)]
-    files = [file for file in (*own, config.network.weights) if file and Path(file).is_file()]
+    files = [path for file in own if file and file.is_file() for path in files_of(file)]
+    files += [Path(file) for file in [config.network.weights] if file and Path(file).is_file()]
     text = json.dumps([_relevant(config), code_digest(Path(__file__)), *map(file_digest, files)])
     good = folder / f"good-{sha256(text.encode()).hexdigest()[:16]}"
     if good.exists():
         return
     result = subprocess.run(
-        [sys.executable, "-m", "hamp.check"], input=config.model_dump_json(), capture_output=True, text=True
+        # -P: as the stages run, so that what is imported here can be imported there
+        [sys.executable, "-P", "-m", "hamp.check"],
+        input=config.model_dump_json(),
+        capture_output=True,
+        text=True,
     )
     if result.returncode:
         # Whatever ended it, such as the kernel where memory ran out, may have left it no word.

@@ -40,11 +40,14 @@ class Found:
 def curves(searches: Mapping[Run, Found]) -> list[Row]:
     """Return a row per search and generation: what is in the schema CURVES of :mod:`hamp.tables`.
 
-    The front of all searches together is what IGD+ and coverage are taken to, and hypervolumes are shares of.
+    The front of all searches together is what IGD+ and coverage are taken to, and hypervolumes are shares of; what is
+    worse than the reference point counts only where all of it is.
     """
     loose, strict = REFERENCE_ERRORS
     union = np.concatenate([_errors_over(found.F, loose) for found in searches.values()])
-    union = np.unique(union[non_dominated(union) & (union <= 1).all(axis=1)], axis=0)
+    front = non_dominated(union)
+    inside = front & (union <= 1).all(axis=1)
+    union = np.unique(union[inside if inside.any() else front], axis=0)
     best = hypervolume(union, np.ones(union.shape[1]))
     best_strict = hypervolume(_errors_over(union, strict / loose), np.ones(union.shape[1]))
     rows = []

@@ -42,13 +42,15 @@ def submit(
     results = working / "results" / settings.name
     profile = profile or ROOT / "workflow" / "profiles" / "slurm"
     controller.profile_of(profile)
-    folder = frozen_folder(working, settings.name)
-    if (folder / controller.RECORD).is_file():
+    again = (frozen_folder(working, settings.name) / controller.RECORD).is_file()
+    if again:
         controller.clear(controller.load(results), print)
     check_once(settings, working / ".snakemake" / "hamp")
     folder = freeze(working, configuration, settings, profile)
     results.mkdir(parents=True, exist_ok=True)
     run = controller.Run(folder, controller.prefix_of(results), tuple(snakemake or ()))
+    if again:  # from the new copy: with the old one's configuration Snakemake may not even start
+        controller.unlock(run)
     _started(controller.start(run, shlex.split(sbatch) if job else None), results)
 
 
@@ -99,6 +101,7 @@ def resume(
     folder = folder_of(results)
     run = controller.load(folder)
     controller.clear(run, print)
+    controller.unlock(run)
     _started(controller.start(run, shlex.split(sbatch) if job else None), folder)
 
 

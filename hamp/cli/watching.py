@@ -8,6 +8,7 @@ from hamp import tables
 from hamp.progress import line
 from hamp.results import Results, Search
 
+REPORT = "report/front.html"
 FINAL = {
     "model/weights.safetensors": "unpruned network ready",
     "space/space.parquet": "space found",
@@ -15,7 +16,7 @@ FINAL = {
     "front/members.parquet": "search finished, front to be fine-tuned",
     "front/exported.parquet": "networks exported",
     "pareto/front.parquet": "front measured and tested",
-    "report/front.html": "report written: the run is complete",
+    REPORT: "report written: the run is complete",
 }
 """Files by the time they come, and what each means."""
 
@@ -29,7 +30,7 @@ def lines(folder: Path) -> Iterator[tuple[str, str]]:
     results = Results(folder)
     events = []
     for name, words in FINAL.items():
-        if (folder / name).is_file():
+        if (folder / name).is_file() and (name != REPORT or finished(folder)):
             events.append(((folder / name).stat().st_mtime, name, words))
     for search in results.searches:
         events += list(_generations(results, search))
@@ -38,9 +39,11 @@ def lines(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def finished(folder: Path) -> bool:
-    """Whether the report, the last of a run, is newer than the front that it shows."""
-    front, report = folder / "pareto" / "front.parquet", folder / "report" / "front.html"
-    return front.is_file() and report.is_file() and report.stat().st_mtime >= front.stat().st_mtime
+    """Whether the report, the last of a run, is newer than the front that it shows, and than the settings."""
+    before = (folder / "pareto" / "front.parquet", folder / "settings.yaml")
+    report = folder / REPORT
+    made = report.is_file() and all(file.is_file() for file in before)
+    return made and report.stat().st_mtime >= max(file.stat().st_mtime for file in before)
 
 
 def _generations(results: Results, search: Search) -> Iterator[tuple[float, str, str]]:
@@ -51,9 +54,12 @@ def _generations(results: Results, search: Search) -> Iterator[tuple[float, str,
         file = results.generation(search, generation) / "archive.parquet"
         if not file.is_file():
             return
+        archive = tables.read(file, tables.EVALUATED)
+        if not {*results.settings.objectives} <= {*archive.column_names}:  # of other settings, to be made anew
+            return
         moment = file.stat().st_mtime
         begun = moment if begun is None else begun
-        words = line(tables.read(file, tables.EVALUATED), results.settings.objectives)
+        words = line(archive, results.settings.objectives)
         left = ""
         if 0 < generation < last:
             left = f", about {_duration((moment - begun) / generation * (last - generation))} of searching left"

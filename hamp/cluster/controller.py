@@ -149,7 +149,7 @@ def start(run: Run, sbatch: Sequence[str] | None) -> Run:
 
 
 def clear(run: Run, say: Callable[[str], None]) -> None:
-    """Cancel the run's orphans, wait until they have ended, and unlock its directory.
+    """Cancel the run's orphans and wait until they have ended.
 
     Raises:
         UserError: the controller lives, or some jobs would not end.
@@ -167,6 +167,14 @@ def clear(run: Run, say: Callable[[str], None]) -> None:
                 f"jobs {', '.join(job.identifier for job in left)} do not end; `scancel` them, then try again"
             )
         time.sleep(1)
+
+
+def unlock(run: Run) -> None:
+    """Unlock the directory, which a controller that was killed leaves locked.
+
+    Raises:
+        UserError: Snakemake cannot, such as where it finds the configuration wrong.
+    """
     result = subprocess.run(
         snakemake(run, "--unlock"), cwd=run.folder, env=_environment(run), capture_output=True, text=True
     )

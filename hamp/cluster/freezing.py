@@ -2,14 +2,19 @@
 
 The copy is a working directory of its own, `.hamp/<name>/`: the code, the configuration, the profile and the user's
 own Python files are copied; everything else of the working directory (`results`, Snakemake's records, data) is linked.
-So all relative paths mean what they meant, and Snakemake finds nothing changed.
+So all relative paths mean what they meant, and Snakemake finds nothing changed; those that lead out of the working
+directory are made absolute.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from hamp.callables import file_of
+import yaml
+
+from hamp.callables import file_of, files_of
 from hamp.configuration.blocks import Config
 from hamp.digest import ROOT
 from hamp.errors import UserError
@@ -46,10 +51,11 @@ def freeze(working: Path, configuration: Path, settings: Config, profile: Path) 
     target.mkdir(parents=True)
     for name in CODE:
         _copy(ROOT / name, target / name)
-    _copy(configuration, target / SETTINGS)
+    given = yaml.safe_load(configuration.read_text(encoding="utf-8")) or {}
+    (target / SETTINGS).write_text(yaml.safe_dump(_anchored(given, working), sort_keys=False), encoding="utf-8")
     _copy(profile, target / PROFILE)
     for file in _own_files(settings):
-        if not file.is_absolute() and not (target / file).exists():
+        if not file.is_absolute() and not _leads_out(file) and not (target / file).exists():
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             _copy(working / file, target / file)
     for name in ("results", ".snakemake"):
@@ -59,13 +65,28 @@ def freeze(working: Path, configuration: Path, settings: Config, profile: Path) 
 
 
 def _own_files(settings: Config) -> Iterator[Path]:
-    """The user's Python files, with those beside them that they may import, and the descriptions of his devices."""
+    """The user's Python files, with those beside them that they import, and the descriptions of his devices."""
     for spec in (settings.network.name, settings.task, settings.data.source):
         if (file := file_of(spec)) is not None:
-            yield from file.parent.glob("*.py")
+            yield from files_of(file)
     for device in settings.all_devices.values():
         if device.description and Path(device.description).is_file():
             yield Path(device.description)
+
+
+def _anchored(value: Any, working: Path) -> Any:
+    """Settings as they are, but for paths that lead out of the working directory, which become absolute."""
+    if isinstance(value, dict):
+        return {key: _anchored(item, working) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_anchored(item, working) for item in value]
+    if isinstance(value, str) and _leads_out(Path(value)):
+        return os.path.normpath(working / value)
+    return value
+
+
+def _leads_out(path: Path) -> bool:
+    return os.path.normpath(path).split(os.sep)[0] == os.pardir
 
 
 def _copy(source: Path, target: Path) -> None:

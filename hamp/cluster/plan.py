@@ -244,10 +244,12 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     def jobs_of(candidates: int) -> list[float]:
         sizes = [len(range(shard, candidates, shards)) for shard in range(shards)]
         works = [recorded.evaluate.of(size) for size in sizes if size] + [recorded.evaluate.fixed / 2] * sizes.count(0)
-        return (works + ([measured.of(candidates)] if measured else [])) * searches
+        return works + ([measured.of(candidates)] if measured else [])
 
+    # Of several methods, all are taken to go on for as long as the longest.
+    generations = [settings.search.last(method) for method in settings.methods]
     first, later = jobs_of(settings.search.population), jobs_of(settings.search.offspring)
-    ended, seen = wave(later, nodes, times)
+    ended, seen = wave(later * searches, nodes, times)
     longest = max(later)
     parts = {
         "the slowest shard": recorded.evaluate.of(-(-settings.search.offspring // shards)),
@@ -259,11 +261,16 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     }
     generation = light + seen
     select = searches * (recorded.light.get("select", 0.0) + times.step)
-    search = select + wave(first, nodes, times)[1] + settings.search.generations * generation
+    search = select + wave(first * searches, nodes, times)[1] + max(generations) * generation
     local = local_stages(settings)
-    alone = [recorded.once[name] for name in BEFORE if name in recorded.once and name not in local]
+    profiles = {f"profile-{name}": "profile_further" for name in settings.devices}
+    stages = {**{name: name for name in recorded.once}, **profiles}
+    alone = [
+        recorded.once[name] for name in (*BEFORE, *profiles) if name in recorded.once and stages[name] not in local
+    ]
     once = sum(wave([work], nodes, times)[1] for work in alone)
-    once += sum(recorded.once[name] + times.step for name in local if name in recorded.once)
+    beside = [work for name, work in recorded.once.items() if stages[name] in local]
+    once += sum(beside) + len(beside) * times.step
     tuning: list[float] = []
     if recorded.finetune is not None:
         networks = settings.finetune.members + 1
@@ -273,7 +280,8 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     side = [recorded.once[name] for name in AFTER if name in recorded.once and name not in local]
     if side:
         once += wave(side, nodes, times)[1]
-    works = [*first, *later * settings.search.generations, *alone, *tuning, *side]
+    in_search = first * searches + later * len(settings.seeds) * sum(generations)
+    works = [*in_search, *alone, *tuning, *side]
     on_gpu = works if settings.hardware == "cuda" else []
     return Plan(
         shards=shards,

@@ -130,7 +130,8 @@ class Network(Block):
         "resnet_small",
         description="`resnet_small`, `resnet20`, `resnet32`, `resnet44`, `resnet56`, `resnet110`, `vgg16_bn_small`, "
         "`mobilenet_v1_small`, a torchvision classification network as `torchvision:NAME`, or your own as "
-        "`module:callable` or `path/to/file.py:callable`.",
+        "`path/to/file.py:callable` (the file may import what is beside it; a change of them reruns the stages that "
+        "use them) or, of an installed package, as `module:callable`.",
     )
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the callable.")
     weights: str | None = Field(

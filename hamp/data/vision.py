@@ -1,5 +1,6 @@
 """torchvision's data sets, held at the size they come in (ImageNet: in folders)."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ DATA_SETS = {
     "svhn": DataSet("SVHN", "train_32x32.mat", DIGITS, 3, _split, "labels"),
 }
 IMAGENET_CLASSES = 1000
+IMAGENET_ARCHIVES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
 
 
 def describe(settings: blocks.Data) -> Description:
@@ -99,8 +101,7 @@ def describe_imagenet(settings: blocks.Data) -> Description:
     root = _root(settings)
     if _is_unpacked(root):
         return Description(folders.classes_of(root / "train"), 3)
-    archives = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz")
-    if absent := [name for name in archives if not (root / name).is_file()]:
+    if absent := [name for name in IMAGENET_ARCHIVES if not (root / name).is_file()]:
         raise UserError(
             f"data.root: '{root}' has neither the folders train and val (one folder a class in each) nor "
             f"{', '.join(absent)}; ImageNet cannot be downloaded without an account at image-net.org"
@@ -113,12 +114,25 @@ def load_imagenet(settings: blocks.Data) -> Source:
     root = _root(settings)
     if not _is_unpacked(root):
         describe_imagenet(settings)
-        import torchvision.datasets
-
-        for split in ("train", "val"):
-            torchvision.datasets.ImageNet(root, split=split)
+        _unpack(root)
     classes = describe_imagenet(settings).classes
     return folders.from_folders(root / "train", root / "val", classes, 3, settings.image_size)
+
+
+def _unpack(root: Path) -> None:
+    """Unpack ImageNet's archives into the folders `train` and `val`, each of which is there whole or not at all."""
+    import torchvision.datasets
+
+    place = root / "unpacking"
+    for split in ("train", "val"):
+        if not (root / split).is_dir():
+            shutil.rmtree(place, ignore_errors=True)  # of an attempt that was killed
+            place.mkdir()
+            for name in IMAGENET_ARCHIVES:
+                (place / name).symlink_to((root / name).resolve())
+            torchvision.datasets.ImageNet(place, split=split)
+            (place / split).rename(root / split)
+            shutil.rmtree(place)
 
 
 def _root(settings: blocks.Data) -> Path:

@@ -151,10 +151,13 @@ def trees(U: Array, v: Array, hyperparameters: Hyperparameters) -> Model:
         random_state=hyperparameters["seed"],
     ).fit(U, v)
 
-    def deviation(A: Array) -> Array:
-        return np.stack([tree.predict(A) for tree in forest.estimators_]).std(axis=0)
+    def mean(A: Array) -> Array:
+        return forest.predict(A) if len(A) else np.zeros(0)  # scikit-learn refuses to predict nothing
 
-    return Model(forest.predict, deviation)
+    def deviation(A: Array) -> Array:
+        return np.stack([tree.predict(A) for tree in forest.estimators_]).std(axis=0) if len(A) else np.zeros(0)
+
+    return Model(mean, deviation)
 
 
 FIT = {"gp": fit_gp, "ridge": fit_ridge, "trees": fit_trees}

@@ -1,20 +1,23 @@
 """Stage `finetune`: the front's networks trained again."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from torch import Tensor, nn
 
+from hamp.candidates import REFERENCE
 from hamp.configuration.blocks import Augment, Finetune
 from hamp.data.images import ImageSet
+from hamp.errors import Diverged
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import FINETUNED, build
 from hamp.training.evaluation import evaluate
-from hamp.training.loop import epochs
+from hamp.training.loop import Row, epochs
 from hamp.training.tasks import Task
 from hamp.training.teaching import teacher
 
@@ -39,7 +42,7 @@ def finetune(
     """Weights of the fine-tuned networks, keyed `<candidate>/<name>`, and their validation errors (FINETUNED).
 
     The error is that after the last epoch. The unpruned network teaches where `distillation` is positive. All see the
-    same batches, whatever the shards.
+    same batches, whatever the shards. A member that diverges stays as it was pruned.
 
     Args:
         networks: widths by candidate.
@@ -55,11 +58,14 @@ def finetune(
         hardware: `cpu` or `cuda`.
         checkpoints: folder where networks keep what they need to go on if the job is killed, and what they ended
             in; the caller deletes it when the result is written.
+
+    Raises:
+        Diverged: the unpruned network does, so that the settings are to blame.
     """
     students = {name: prune(model, space, widths, scores) for name, widths in networks.items()}
     unpruned = teacher(model, train_images, settings.precision, hardware) if settings.distillation else None
-    trainings = [
-        epochs(
+    trainings = {
+        name: epochs(
             student,
             train_images,
             validation_images,
@@ -75,9 +81,9 @@ def finetune(
             checkpoint=checkpoints / f"{name}.checkpoint" if checkpoints else None,
         )
         for name, student in students.items()
-    ]
-    for _ in zip(*trainings, strict=True):  # epoch by epoch, so that the teacher looks at a batch once for all of them
-        pass
+    }
+    for name in _by_turns(trainings):
+        students[name] = prune(model, space, networks[name], scores)
     errors = [evaluate(student, validation_images, task, BATCH, hardware=hardware) for student in students.values()]
     weights = {
         f"{name}/{key}": value.cpu()
@@ -85,3 +91,19 @@ def finetune(
         for key, value in student.state_dict().items()
     }
     return weights, build(FINETUNED, {"candidate": list(networks), "error_validation": errors})
+
+
+def _by_turns(trainings: Mapping[str, Iterator[Row]]) -> Iterator[str]:
+    """Train epoch by epoch, so that the teacher looks at a batch once for all networks; names of those that diverge."""
+    going = dict(trainings)
+    while going:
+        for name, training in list(going.items()):
+            try:
+                if next(training, None) is None:
+                    del going[name]
+            except Diverged as told:
+                if name == REFERENCE:
+                    raise
+                print(f"{told}; it stays as it was pruned", file=sys.stderr)
+                del going[name]
+                yield name

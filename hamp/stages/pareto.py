@@ -45,20 +45,24 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     """The front over all searches, at most `size` of it, chosen as the portfolio that is wanted; table MEMBERS.
 
     What is beyond the user's limits is left out, unless all of it is: a search keeps some of it to move on, but to
-    fine-tune it is of no use to one who set them.
+    fine-tune it is of no use to one who set them. So is what gets no image right, as a network that diverged.
     The unpruned network is no member: it is exported beside them. A candidate found by several searches is
     credited to the first.
     """
     names = {name: None for archive in archives.values() for name in archive.column_names}
     rows: dict[str, list] = {name: [] for name in beyond(MEMBERS, names).names}
     seen = set()
-    for (method, seed), archive in archives.items():
-        for row in archive.to_pylist():
-            if row["candidate"] not in seen and row["origin"] != UNPRUNED:
-                seen.add(row["candidate"])
-                values = {**row, "method": method, "seed": seed}
-                for name, column in rows.items():
-                    column.append(values[name])
+    found = [
+        {**row, "method": method, "seed": seed}
+        for (method, seed), archive in archives.items()
+        for row in archive.to_pylist()
+        if row["origin"] != UNPRUNED
+    ]
+    for values in [row for row in found if row["error"] < 1] or found:
+        if values["candidate"] not in seen:
+            seen.add(values["candidate"])
+            for name, column in rows.items():
+                column.append(values[name])
     union = build(MEMBERS, rows)
     F = columns(union, ordered(objectives))
     front = np.flatnonzero(non_dominated(F))

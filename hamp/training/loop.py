@@ -182,7 +182,8 @@ def _key(
     texts += [str(networks[0]), inspect.getsource(sys.modules[__name__]), inspect.getsource(descent)]
     classes = {type(module) for network in networks for module in network.modules()}
     own = {callables.file_of(task.name), *map(callables.file_of_class, classes)}
-    texts += [path.read_text() for path in sorted(path for path in own if path is not None)]
+    files = {path for file in own if file is not None for path in callables.files_of(file)}
+    texts += [path.read_text() for path in sorted(files)]
     tensors = [images.pixels, images.rows, images.targets, images.mean, images.std]
     tensors += [value for network in networks for value in network.state_dict().values()]
     return checkpoints.digest(texts, tensors)

@@ -9,6 +9,7 @@ from small_runs import ROOT
 from hamp.cluster import controller
 from hamp.cluster.freezing import freeze
 from hamp.cluster.slurm import check_status_command, status_command
+from hamp.configuration.blocks import Config
 from hamp.configuration.validate import load
 from hamp.errors import UserError
 
@@ -42,7 +43,7 @@ def test_a_cluster_on_which_a_run_would_wait_for_ever_is_refused():
 
 def test_the_frozen_copy_keeps_what_a_run_reads_and_links_the_rest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    files = {"nets/mine.py": "A = 1", "nets/layers.py": "B = 1", "nets/data.bin": "d", "data/x": "x"}
+    files = {"nets/mine.py": "import layers", "nets/layers.py": "B = 1", "nets/data.bin": "d", "data/x": "x"}
     described = (ROOT / "resources/devices/jetson-nano.yaml").read_text()
     files |= {"boards/first.yaml": described, "boards/second.yaml": described}
     for name, text in files.items():
@@ -58,7 +59,7 @@ def test_the_frozen_copy_keeps_what_a_run_reads_and_links_the_rest(tmp_path, mon
     for name in ("nets/mine.py", "nets/layers.py", "settings.yaml", "boards/first.yaml", "boards/second.yaml"):
         (tmp_path / name).write_text("changed")
     (tmp_path / "results" / "new").write_text("result")
-    assert (folder / "nets/mine.py").read_text() == "A = 1"
+    assert (folder / "nets/mine.py").read_text() == "import layers"
     assert (folder / "nets/layers.py").read_text() == "B = 1"
     assert yaml.safe_load((folder / "submitted.yaml").read_text()) == settings
     assert {(folder / f"boards/{name}.yaml").read_text() for name in ("first", "second")} == {described}
@@ -68,6 +69,23 @@ def test_the_frozen_copy_keeps_what_a_run_reads_and_links_the_rest(tmp_path, mon
     assert (folder / "hamp/digest.py").read_bytes() == (ROOT / "hamp/digest.py").read_bytes()
     assert not (folder / "hamp").is_symlink()
     assert not (folder / ".hamp").exists()
+
+
+def test_paths_that_lead_out_of_the_working_directory_mean_the_same_in_the_frozen_copy(tmp_path, monkeypatch):
+    working = tmp_path / "working"
+    (working / "nets").mkdir(parents=True)
+    monkeypatch.chdir(working)
+    (tmp_path / "net.py").write_text("A = 1")
+    settings = {"name": "mine", "network": {"name": "../net.py:make", "weights": "nets/../nets/w.pt"}}
+    settings |= {"data": {"source": "image_folder", "root": "../images"}, "device": {"ssh": ["ssh", "-F", "../own"]}}
+    configuration = working / "mine.yaml"
+    configuration.write_text(yaml.safe_dump(settings))
+    folder = freeze(working, configuration, Config.model_validate(settings), ROOT / "workflow/profiles/slurm")
+    frozen = yaml.safe_load((folder / "submitted.yaml").read_text())
+    assert frozen["network"] == {"name": f"{tmp_path}/net.py:make", "weights": "nets/../nets/w.pt"}
+    assert frozen["data"]["root"] == f"{tmp_path}/images"
+    assert frozen["device"]["ssh"] == ["ssh", "-F", f"{tmp_path}/own"]
+    assert not (working / ".hamp" / "net.py").exists()
 
 
 def test_prefixes_are_of_one_run_and_such_as_the_executor_takes():

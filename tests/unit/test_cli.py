@@ -10,6 +10,7 @@ import sys
 
 import pandas as pd
 import pytest
+import yaml
 from made_results import DESCRIBED, make
 from typer.main import get_command
 
@@ -155,6 +156,22 @@ def test_watch_tells_every_generation_once(results):
     assert sum("generation" in line for line in lines) == 5
     assert "60 evaluated" in "".join(lines)
     assert "the run is complete" in lines[-1]
+
+
+def test_watch_of_a_run_that_is_made_anew_with_other_settings(results, tmp_path):
+    shutil.copytree(results, run := tmp_path / "run")
+    (run / "report").mkdir(exist_ok=True)
+    (run / "report" / "front.html").write_text("")
+    assert "complete" in hamp("watch", run, "--once").stdout
+    settings = run / "settings.yaml"
+    changed = yaml.safe_load(settings.read_text())
+    changed["objectives"] = [*changed["objectives"], "latency_ms@nano"]
+    changed["devices"] = {"nano": {"runtime": "roofline", "description": "jetson-nano"}}
+    settings.write_text(yaml.safe_dump(changed))
+    answer = hamp("watch", run, "--once")
+    assert answer.returncode == 0, answer.stderr
+    assert "complete" not in answer.stdout
+    assert "generation" not in answer.stdout
 
 
 def test_every_subcommand_has_an_example():

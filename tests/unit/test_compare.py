@@ -14,6 +14,14 @@ def found(*points, generation=None):
     return Found(F, np.zeros(len(F), dtype=np.int64) if generation is None else np.array(generation))
 
 
+def test_searches_that_found_nothing_better_than_the_reference_are_compared_all_the_same():
+    one, two = found([0.95, 0.9], [0.97, 0.8]), found([0.96, 1.0])
+    first, second = curves({("hamp", 0): one, ("nsga2", 0): two})
+    assert first["hypervolume"] == second["hypervolume"] == first["share"] == 0
+    assert (first["igd_plus"], first["coverage"]) == (0, 1)
+    assert second["igd_plus"] > 0
+
+
 def test_curves_of_two_points_are_what_one_computes_by_hand():
     # Error over 0.9 and one other objective: boxes of 0.5 x 0.5, then beside it 0.25 x 0.25 more.
     one = found([0.45, 0.5], [0.225, 0.75], generation=[0, 1])

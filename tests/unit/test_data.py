@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hamp.configuration import blocks
-from hamp.data import sources
+from hamp.data import sources, vision
 from hamp.data.ahead import ahead
 from hamp.data.decode import channels_of, decode
 from hamp.data.images import open_split
@@ -318,6 +318,31 @@ def test_torchvision_files_are_read(tmp_path: Path) -> None:
 def test_mistakes_are_told_at_once(chosen: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         sources.describe(blocks.Data(**chosen))
+
+
+def test_an_unpacking_that_was_killed_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ImageNet's archives unpack in an hour; a folder with some of its classes must not pass for all."""
+    for name in vision.IMAGENET_ARCHIVES:
+        (tmp_path / name).write_text("archive")
+    kills = {"train": 1, "val": 1}
+
+    def unpack(root: Path, split: str) -> None:
+        assert (Path(root) / vision.IMAGENET_ARCHIVES[0]).read_text() == "archive"
+        for number, name in enumerate(("first", "second")):
+            (folder := Path(root) / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(folder / "image.png")
+            if number == 0 and kills[split]:
+                kills[split] -= 1
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchvision.datasets.ImageNet", unpack)
+    settings = blocks.Data(source="imagenet", root=str(tmp_path), image_size=8)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            sources.load(settings)
+    source = sources.load(settings)
+    assert (source.classes, len(source.targets), source.n_test) == (("first", "second"), 4, 2)
+    assert {path.name for path in tmp_path.iterdir()} == {"train", "val", *vision.IMAGENET_ARCHIVES}
 
 
 def test_own_data(tmp_path: Path) -> None:

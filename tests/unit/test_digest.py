@@ -41,6 +41,22 @@ def package(tmp_path, monkeypatch):
     digest._exists.cache_clear()
 
 
+def test_large_files_are_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(digest, "READ_WHOLE", 1000)
+    monkeypatch.setattr(digest, "MEBIBYTE", 10)
+    file = tmp_path / "large"
+    contents = [bytes(1001), b"1" + bytes(1000), bytes(1000) + b"1", bytes(500) + b"1" * 20 + bytes(481), bytes(1002)]
+    found = set()
+    for content in contents:
+        file.write_bytes(content)
+        found.add(digest.file_digest(file))
+    assert len(found) == len(contents)
+
+
+def test_what_is_sent_to_a_remote_device_counts_as_code_that_measures():
+    assert "hamp.hardware.remote_session" in digest.modules(ROOT / "workflow/scripts/measure.py")
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [

@@ -55,6 +55,8 @@ def test_fitting_again_gives_the_same_surrogate(name):
     again = surrogate.refit(first.describe(), X, DOMAIN, targets)
     for one, other in zip(first.predict(at), again.predict(at), strict=True):
         np.testing.assert_array_equal(one["error"], other["error"])
+    for nothing in first.predict(at[:0]):  # as where a small space has no network left
+        assert nothing["error"].shape == (0,)
 
 
 def test_quality_is_that_of_unseen_networks():

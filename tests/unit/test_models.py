@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from hamp.callables import file_of
+from hamp.callables import file_of, files_of
 from hamp.configuration import blocks
 from hamp.errors import UserError
 from hamp.models import names
@@ -23,6 +23,24 @@ SHARED = Path(__file__).parents[2] / ".." / "shared"
 def network(name: str, **arguments: object) -> nn.Module:
     torch.manual_seed(0)
     return build(blocks.Network(name=name, arguments=arguments), 10, 3)
+
+
+def test_own_files_may_import_what_is_beside_them(tmp_path: Path) -> None:
+    files = {
+        "beside_net.py": "import torch\nfrom beside_layers import head\ndef make(classes): return head(classes)",
+        "beside_layers.py": "import beside_parts.deep\nfrom torch import nn\nhead = beside_parts.deep.linear",
+        "beside_parts/__init__.py": "",
+        "beside_parts/deep.py": "from torch import nn\ndef linear(classes): return nn.Linear(3, classes)",
+        "unused.py": "",
+        "torch.py": "raise AssertionError('stands in for the library')",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    model = network(f"{tmp_path}/beside_net.py:make")
+    assert isinstance(model, nn.Linear)
+    found = {str(file.relative_to(tmp_path)) for file in files_of(tmp_path / "beside_net.py")}
+    assert found == set(files) - {"unused.py"}
 
 
 def test_the_names_are_the_networks() -> None:

@@ -76,6 +76,25 @@ def test_without_overheads_a_search_is_the_sum_of_its_longest_parts():
     assert plan(configured(shards=4), slow, NONE, nodes=5).limit == "measuring"
 
 
+def test_generations_are_those_of_each_method():
+    def made(*methods):
+        search = {"population": 20, "offspring": 16, "generations": 8, "generations_of": {"netadapt": 30}}
+        settings = configured(methods=methods, search=search, shards=4, measure={"latency": "predicted"})
+        return plan(settings, Costs({}, Line(10, 5)), NONE, nodes=8)
+
+    hamp, netadapt, both = made("hamp"), made("netadapt"), made("hamp", "netadapt")
+    assert netadapt.jobs == hamp.jobs + 22 * 4
+    assert netadapt.search > 3 * hamp.search
+    assert both.jobs == hamp.jobs + netadapt.jobs
+
+
+def test_profiles_of_further_devices_count():
+    recorded = Costs({}, Line(10, 5), once={"profile": 50.0, "profile-nano": 100.0, "profile-former": 100.0})
+    alone, two = (plan(configured(devices=devices), recorded, NONE, nodes=8) for devices in ({}, {"nano": {}}))
+    assert two.total - alone.total == pytest.approx(100, abs=11)
+    assert two.jobs == alone.jobs + 1
+
+
 def test_gpu_hours_are_those_of_jobs_on_gpus():
     recorded = Costs({}, Line(0, 36.0))
     made = plan(configured(hardware="cuda", shards=4, measure={"latency": "predicted"}), recorded, NONE, nodes=4)

@@ -121,6 +121,15 @@ def test_where_nothing_is_within_the_limits_the_front_is_what_there_is(capsys):
     assert capsys.readouterr().err.startswith("portfolio.limits: no network meets latency_ms 1.0; ")
 
 
+def test_networks_that_get_no_image_right_are_fine_tuned_only_where_all_are_such():
+    archive = archive_of(np.linspace(0.1, 1.0, 8), np.linspace(10, 1, 8))
+    front = aggregate({("hamp", 0): archive}, ["error", "latency_ms"], 8, Portfolio())
+    assert max(front["error"].to_pylist()) < 1.0
+    assert len(front) == 6  # all but the unpruned network and the last
+    hopeless = archive_of(np.ones(8), np.linspace(10, 1, 8))
+    assert len(aggregate({("hamp", 0): hopeless}, ["error", "latency_ms"], 8, Portfolio())) == 1
+
+
 def test_differences_within_the_noise_are_ties():
     errors, latencies = [0.1, 0.2, 0.2, 0.6], [10.0, 5.0, 5.1, 1.0]
 

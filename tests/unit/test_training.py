@@ -21,8 +21,9 @@ from hamp.configuration import blocks
 from hamp.data.images import ImageSet
 from hamp.errors import Diverged, UserError
 from hamp.models.build import build
-from hamp.pruning import discover, score
+from hamp.pruning import discover, prune, score
 from hamp.stages.evaluate import evaluate as evaluate_candidates
+from hamp.stages.finetune import finetune
 from hamp.stages.state import candidates
 from hamp.training import checkpoints, descent, teaching
 from hamp.training.augmentation import augment, calibration_batches
@@ -496,6 +497,49 @@ def test_a_candidate_that_cannot_be_trained_ends_no_search(capsys: pytest.Captur
     assert "counts as of error 1: " in capsys.readouterr().err
     with pytest.raises(UserError, match=r"^the unpruned network, evaluated as a candidate: .*lower learning_rate"):
         errors()
+
+
+def test_a_member_that_diverges_stays_as_it_was_pruned(capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are trained; where the unpruned network diverges, the setting is wrong."""
+    images, model = stripes(), network()
+    space = discover(model, torch.zeros(2, 1, 8, 8))
+    scores = score(model, space, "l1")
+    half, third = (space.repair(space.channels * share) for share in (0.5, 0.3))
+
+    def tuned(networks: dict[str, np.ndarray], breaks: tuple[int, ...]) -> tuple[dict[str, Tensor], list[float]]:
+        calls = iter(range(10_000))
+
+        def breaking(outputs: Any, targets: Tensor, smoothing: float) -> Tensor:
+            return CLASSIFICATION.loss(outputs, targets, smoothing) * (math.nan if next(calls) in breaks else 1.0)
+
+        weights, table = finetune(
+            networks,
+            model,
+            space,
+            scores,
+            images,
+            images,
+            replace(CLASSIFICATION, loss=breaking),
+            blocks.Finetune(epochs=2, batch_size=32),
+            PLAIN,
+            seed=0,
+            hardware="cpu",
+        )
+        return weights, table["error_validation"].to_pylist()
+
+    names = {"reference": space.channels, "half": half, "third": third}
+    steps = len(images) // 32
+    undisturbed, _ = tuned(names, ())
+    weights, errors = tuned(names, (steps,))  # the first step of the second network
+    assert "half: the loss is nan" in (told := capsys.readouterr().err)
+    assert "it stays as it was pruned" in told
+    pruned = prune(model, space, half, scores).state_dict()
+    for key, value in weights.items():
+        candidate, _, name = key.partition("/")
+        assert torch.equal(value, pruned[name] if candidate == "half" else undisturbed[key]), key
+    assert all(0 <= error <= 1 for error in errors)
+    with pytest.raises(Diverged, match=r"reference: the loss is nan"):
+        tuned(names, (0,))
 
 
 def test_the_error_does_not_depend_on_the_batches() -> None:

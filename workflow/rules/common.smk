@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from hamp.callables import file_of
+from hamp.callables import file_of, files_of
 from hamp.check import check_once
 from hamp.cluster import slurm
 from hamp.cluster.local import check_reach, local_stages
@@ -118,10 +118,10 @@ def _name(file):
     return str(file.relative_to(workflow.basedir) if ships else file)
 
 
-def own_file(spec):
-    """The file of `path/to/file.py:callable`, as a list of one or none."""
+def own_files(spec):
+    """The file of `path/to/file.py:callable`, and those beside it that it imports; none for any other name."""
     file = file_of(spec)
-    return [] if file is None else [file]
+    return [] if file is None else files_of(file)
 
 
 def data_files():
@@ -131,11 +131,11 @@ def data_files():
             Path(CONFIG.data.root) / name for name in ("train.parquet", "test.parquet")
         ]
         return [file for file in files if file.is_file()]
-    return own_file(CONFIG.data.source)
+    return own_files(CONFIG.data.source)
 
 
-NETWORK_FILES = own_file(CONFIG.network.name)
-TASK_FILES = own_file(CONFIG.task)
+NETWORK_FILES = own_files(CONFIG.network.name)
+TASK_FILES = own_files(CONFIG.task)
 
 
 def pretrain_settings():
@@ -172,13 +172,14 @@ ENERGY = shlex.join(["--energy", *ENERGIES]) if ENERGIES else ""
 def exclusive(devices):
     """Threads of a stage that measures: all that Snakemake may use on this machine, so that nothing runs beside it.
 
-    On a cluster the profile asks for the node as a whole instead.
+    On a cluster the profile asks for the node as a whole instead, and all stages ask for as many threads as the
+    hungriest device: times of processes that may use unlike numbers of cores do not mix.
     """
     if all(map(analytic, devices)):
         return 1
     if workflow.local_exec:
         return workflow.cores
-    return max(device.threads for device in devices)
+    return max(device.threads for device in CONFIG.all_devices.values())
 
 
 def data_settings():

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from hamp.hardware.layers import Layer
 
-CODE = ("machine.py", "timing.py", "sessions.py", "remote_session.py")
+# By their whole names, so that they count as this module's imports (hamp.digest).
+CODE = ("hamp.hardware.machine", "hamp.hardware.timing", "hamp.hardware.sessions", "hamp.hardware.remote_session")
 # Unpacks what comes on its standard input into a folder of its own and runs it there. A full disk is told as the
 # session tells what is wrong.
 RECEIVE = """
@@ -139,8 +140,8 @@ def _answer(settings: Device, done: "subprocess.CompletedProcess[str]") -> dict[
 
 
 def _pack(archive: IO[bytes], plan: Mapping[str, Any], networks: Mapping[str, bytes]) -> None:
-    here = Path(__file__).parents[1]
-    contents = {f"hamp/hardware/{name}": (here / name).read_bytes() for name in CODE}
+    files = [f"{name.replace('.', '/')}.py" for name in CODE]
+    contents = {file: (Path(__file__).parents[3] / file).read_bytes() for file in files}
     contents |= {"hamp/__init__.py": b"", "hamp/hardware/__init__.py": b"", "plan.json": json.dumps(plan).encode()}
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in {**contents, **networks}.items():
