@@ -1,6 +1,7 @@
 """Running a stage from the command line: options of settings blocks, and errors of one line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
@@ -68,6 +69,8 @@ class StageParser(argparse.ArgumentParser):
 def run(main: Callable[[], None]) -> None:
     """Call a script's main function; a user's mistake ends it with one line and exit status 1."""
     _settle_pyarrow_without_pandas()
+    # As Snakemake has it: sums come out a little differently with another number of threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         main()
     except UserError as error:

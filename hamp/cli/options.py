@@ -21,7 +21,7 @@ MaxError = Annotated[float | None, typer.Option(min=0, max=1, help="Largest vali
 
 def limits(max_latency_ms: float | None, max_memory_mb: float | None, max_error: float | None) -> dict[str, float]:
     """Limits as `hamp.choice.choose` takes them."""
-    memory = None if max_memory_mb is None else max_memory_mb * 1e6
+    memory = None if max_memory_mb is None else round(max_memory_mb * 1e6)
     given = {"latency_ms": max_latency_ms, "memory_bytes": memory, "error_validation": max_error}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -14,7 +14,7 @@ from hamp.evolution import baselines
 from hamp.evolution.domain import Domain, Widths, first_new, keys
 from hamp.evolution.local_search import LocalSearch, Objectives, propose, share
 from hamp.evolution.methods import Method
-from hamp.evolution.scenarios import Array, Scale, scale_of
+from hamp.evolution.scenarios import Array, scale_of
 from hamp.evolution.selection import Indices, Value, nsga2, portfolio, sms_emoa
 from hamp.evolution.variation import Variation, vary
 
@@ -41,7 +41,8 @@ class Archive:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user may set of the search. preferences, limits, noise: as of :func:`hamp.evolution.selection.portfolio`.
+    """What a user may set of the search. preferences, limits, noise: as of :func:`hamp.evolution.selection.portfolio`,
+    the noise of all in the archive.
 
     netadapt_step: the latency cut of each NetAdapt iteration, as a share of the unpruned network's latency.
     """
@@ -88,7 +89,7 @@ def varied(
         return new, ["netadapt"] * len(new)
     if method.offspring == "genetic":
         return baselines.genetic(X, baselines.rank_fitness(F), archive.X, domain, n, rng)
-    chosen = _choose(F, len(F), scale_of(archive.F), settings)
+    chosen = _choose(archive, archive.population, len(F), settings)
     count = settings.children * n if method.surrogate else n
     return vary(
         X[chosen.indices],
@@ -164,17 +165,18 @@ def survivors(method: Method, archive: Archive, offspring: Indices, size: int, s
         weights = baselines.moead_weights(F.shape[1], size)
         chosen = np.unique(baselines.moead_assign(F, archive.F, weights))
     else:
-        chosen = _choose(F, size, scale_of(archive.F), settings).indices
+        chosen = _choose(archive, candidates, size, settings).indices
     return candidates[chosen]
 
 
-def _choose(F: Array, size: int, scale: Scale, settings: Settings):
+def _choose(archive: Archive, of: Indices, size: int, settings: Settings):
+    noise = settings.noise
     return portfolio(
-        F,
+        archive.F[of],
         size,
         preferences=settings.preferences,
         limits=settings.limits,
-        noise=settings.noise,
-        scale=scale,
+        noise=None if noise is None else np.broadcast_to(np.asarray(noise), archive.F.shape)[of],
+        scale=scale_of(archive.F),
         value=settings.value,
     )

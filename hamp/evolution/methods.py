@@ -39,4 +39,5 @@ def converged(hypervolumes: Sequence[float], patience: int, tolerance: float) ->
     if patience <= 0 or len(hypervolumes) <= patience:
         return False
     before, now = hypervolumes[-1 - patience], hypervolumes[-1]
-    return now - before <= tolerance * abs(before)
+    # while nothing is better than the reference point, it tells of no progress
+    return now > 0 and now - before <= tolerance * abs(before)

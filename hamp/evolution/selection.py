@@ -48,10 +48,10 @@ def portfolio(
     """Choose ``size`` of the candidates with objectives ``F (n, objectives)``.
 
     preferences: positive weight per objective. limits: largest acceptable value per objective, inf where there's
-    none. noise: per objective, the difference that measuring can't tell from zero. scale: what is 0 and 1 in each
-    objective, of everything evaluated so far (default: of ``F``). value: ``tchebycheff`` sums how far the portfolio
-    reaches along each scenario, ``hypervolume`` the reach to the power of the number of objectives, which is the
-    dominated volume. scenarios: how many (default: by ``n``).
+    none. noise: of every value, or by objective: a difference that measuring can't tell from zero. scale: what is 0 and
+    1 in each objective, of everything evaluated so far (default: of ``F``). value: ``tchebycheff`` sums how far the
+    portfolio reaches along each scenario, ``hypervolume`` the reach to the power of the number of objectives, which is
+    the dominated volume. scenarios: how many (default: by ``n``).
 
     Of two candidates of which one dominates the other, the dominated one never has a place that the other lacks. The
     order of the rows of ``F`` doesn't matter, except between equal ones.
@@ -148,19 +148,18 @@ def _within(task: _Task, excess: Array, size: int, bent: Array, reference: Array
 
 
 def tie(F: ArrayLike, noise: ArrayLike) -> Array:
-    """Return ``F`` with values that differ by less than the noise made equal, per objective.
+    """Return ``F (n, objectives)`` with values that differ by less than the noise made equal, per objective.
 
-    In ascending order each value within ``noise`` of the first of its tie joins it.
+    noise: of every value, or by objective. In ascending order each value joins the first of a tie where half of the
+    noise of both, added, reaches across their difference.
     """
     F = np.array(F, dtype=float)
-    for j, width in enumerate(np.broadcast_to(np.asarray(noise, dtype=float), F.shape[1:])):
-        if width <= 0:
-            continue
-        order = np.argsort(F[:, j], kind="stable")
-        first = -np.inf
-        for i in order:
-            if F[i, j] - first > width:
-                first = F[i, j]
+    half = np.broadcast_to(np.asarray(noise, dtype=float), F.shape) / 2
+    for j in np.flatnonzero(half.any(axis=0)):
+        first, reach = -np.inf, 0.0
+        for i in np.argsort(F[:, j], kind="stable"):
+            if F[i, j] - first > reach + half[i, j]:
+                first, reach = F[i, j], half[i, j]
             F[i, j] = first
     return F
 

@@ -1,5 +1,6 @@
 """Energy of inference, where the device can tell: NVML for NVIDIA GPUs, RAPL for Intel and AMD processors."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from hamp.hardware import timing
 
 # Runtimes in this process, beside which a counter can be read.
 TELLING = ("pytorch", "onnxruntime")
-RAPL = Path("/sys/class/powercap/intel-rapl:0")
+RAPL = Path("/sys/class/powercap")
+PROCESSORS = Path("/sys/devices/system/cpu")
 
 
 def available(settings: Device, rapl: Path = RAPL) -> None:
@@ -60,14 +62,28 @@ def per_inference(run: timing.Run, read: Callable[[], float], seconds: float) ->
 
 
 def _rapl(folder: Path) -> Callable[[], float]:
-    counter = folder / "energy_uj"
+    """Of the packages on which this process may run, all counted together."""
+    packages = {path.name: path for path in sorted(folder.glob("intel-rapl:*")) if path.name.count(":") == 1}
+    if not packages:
+        raise UserError(
+            f"objective 'energy_mj': this processor does not tell its energy (no {folder}/intel-rapl:0); remove it"
+        )
+    used = {f"package-{number}" for number in _packages_in_use()}
+    counters = [_counter(path) for path in packages.values() if (path / "name").read_text().strip() in used]
+    counters = counters or [_counter(path) for path in packages.values()]
+    return lambda: sum(counter() for counter in counters)
+
+
+def _packages_in_use() -> set[str]:
+    files = (PROCESSORS / f"cpu{cpu}" / "topology" / "physical_package_id" for cpu in os.sched_getaffinity(0))
+    return {file.read_text().strip() for file in files if file.is_file()}
+
+
+def _counter(package: Path) -> Callable[[], float]:
+    counter = package / "energy_uj"
     try:
         counter.read_text()
-        span = int((folder / "max_energy_range_uj").read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"objective 'energy_mj': this processor does not tell its energy (no {counter}); remove it"
-        ) from None
+        span = int((package / "max_energy_range_uj").read_text())
     except PermissionError:
         raise UserError(
             f"objective 'energy_mj': {counter} may not be read; allow it (chmod a+r, as root) or remove it"

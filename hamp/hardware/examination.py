@@ -4,12 +4,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from typing import Literal, NamedTuple
 
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
 from hamp.hardware import energy, timing
+from hamp.hardware.fingerprint import versions
 from hamp.hardware.machine import processor
 
 # Interquartile range over the median, and share of interrupted runs, from which a machine is called unsteady or busy.
@@ -51,7 +52,7 @@ def _system() -> Iterator[Finding]:
     yield Finding("good", "Python", f"{sys.version.split()[0]} at {sys.executable}")
     words = f"{facts['processor']}, {facts['cores']} cores, {facts['vector channels']} channels in a register"
     yield Finding("good", "processor", words)
-    load, cores = os.getloadavg()[0], int(facts["cores"])
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1  # of the whole machine, as the load is
     if load > cores:
         yield Finding("bad", "load", f"{load:.1f} processes want {cores} cores: times measured now are doubtful")
     else:
@@ -100,7 +101,7 @@ def _device(name: str, device: Device) -> Finding:
 
 def _package(name: str, use: str) -> Finding:
     try:
-        return Finding("good", name, version(name))
+        return Finding("good", name, versions(name)[name])
     except PackageNotFoundError:
         return Finding("missing", name, f"not installed; {use}")
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import pyarrow as pa
 
@@ -60,5 +60,16 @@ def check(a: Mapping[str, str], b: Mapping[str, str], names: tuple[str, str] = (
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Versions of installed packages, read without importing them."""
-    return {package: version(package) for package in packages}
+    """Versions of installed packages, read without importing them; that with `-gpu` may stand in for one.
+
+    Raises:
+        PackageNotFoundError: one is not installed.
+    """
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # as `onnxruntime`, which `onnxruntime-gpu` provides too
+        return version(f"{package}-gpu")

@@ -169,11 +169,14 @@ def allowed_widths(space: Space, group: int) -> np.ndarray:
 
 
 def _two(total: np.ndarray, ones: np.ndarray) -> tuple[float, float]:
-    """Non-negative least squares of 1 on two columns."""
+    """Non-negative least squares of 1 on two non-negative columns."""
     both, *_ = np.linalg.lstsq(np.column_stack([total, ones]), np.ones(len(total)), rcond=None)
     if both.min() >= 0:
         return float(both[0]), float(both[1])
-    return float(total.sum() / (total @ total)), 0.0
+    slope, constant = total.sum() / (total @ total), ones.sum() / (ones @ ones)
+    if np.sum((1 - slope * total) ** 2) <= np.sum((1 - constant * ones) ** 2):
+        return float(slope), 0.0
+    return 0.0, float(constant)
 
 
 def _slope(rows: dict[tuple[int, int], float]) -> float:

@@ -19,7 +19,7 @@ WITHIN = 0.1
 def ratios(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and measured latency over the unpruned network's, each (n,).
 
-    table: MEASURED of a search, or FRONT. Ratios, since clocks change between sessions and predictions do not.
+    table: MEASURED of a search, or FRONT. Ratios, since clocks change between sessions.
     """
     predicted, measured, baseline = columns(table, ["latency_predicted_ms", "latency_ms", "baseline_latency_ms"]).T
     return predicted / baseline, measured / baseline

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from hamp.analysis.statistics import friedman, mann_whitney
 from hamp.configuration.blocks import Config
+from hamp.hardware.fingerprint import versions
 from hamp.hardware.measuring import faster
 from hamp.report.chooser import device_text
 from hamp.report.search import final_hypervolumes
@@ -225,8 +226,7 @@ def run_page(
         ("latency in the search (ms)", unpruned["latency_ms"]),
         ("validation error in the search", f"{unpruned['error']:.2%}"),
     ]
-    versions = [("python", platform.python_version()), ("hamp", version("hamp-pruning"))]
-    versions += [(name, version(name)) for name in PACKAGES]
+    software = [("python", platform.python_version()), ("hamp", version("hamp-pruning")), *versions(*PACKAGES).items()]
     values = [
         (key, "–" if value is None else value) for key, value in _flat(settings.model_dump(mode="json")) if value != {}
     ]
@@ -240,7 +240,7 @@ def run_page(
             section("Images", "", images),
             *(section(f"Device {name}".strip(), depends, list(facts.items())) for name, facts in devices.items()),
             section("Seeds", "Every random choice is drawn from these.", seeds),
-            section("Versions", "Of the environment that wrote this report.", versions),
+            section("Versions", "Of the environment that wrote this report.", software),
             section("Settings", "All of them, defaults included; settings.yaml holds the same.", values),
         ],
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Devices = Mapping[str, Device]
 """Settings of each device by name; that of block `device` has the name ""."""
 
+PREDICTED = "latency_predicted_ms"
 TIMED = ("latency_ms", "latency_iqr_ms", "baseline_latency_ms")
 
 
@@ -57,6 +58,9 @@ def measured(
 ) -> pa.Table:
     """Table MEASURED: networks timed on each device by turns with the unpruned one; predicted on a described one.
 
+    Predictions are what the session would have shown: the predicted ratio to the unpruned network, times the latency of
+    that as measured now.
+
     Args:
         candidates: table with the columns `candidate` and `widths`.
         networks: the network of each candidate, by name.
@@ -84,6 +88,8 @@ def measured(
         prepared |= {name: prepare(network, shape, own) for name, network in networks.items()}
         timed = _timed(candidates, prepared, own, settings, profiles[device], seed)
         columns |= {at(name, device): timed[name] for name in TIMED}
+        scale = timed["baseline_latency_ms"].to_numpy() / baseline_of(profiles[device])
+        columns[at(PREDICTED, device)] = values[at(PREDICTED, device)] * scale
         facts[device] = fingerprint.of(timed)
         if at(ENERGY, device) in energy:
             columns[at(ENERGY, device)] = _energy(candidates, prepared, own, settings)
@@ -104,7 +110,7 @@ def as_profiled(measured: pa.Table, profiles: Profiles) -> pa.Table:
         if analytic(device_of(profile)):
             continue
         baseline, session = baseline_of(profile), measured[at("baseline_latency_ms", device)].to_numpy()
-        for name in (at(name, device) for name in TIMED):
+        for name in (at(name, device) for name in (*TIMED, PREDICTED)):
             scaled = pa.array(measured[name].to_numpy() * (baseline / session))
             measured = measured.set_column(measured.column_names.index(name), measured.schema.field(name), scaled)
     return measured
@@ -136,7 +142,7 @@ def _known(candidates: pa.Table, space: Space, profiles: Profiles) -> dict[str, 
 
 def _as_predicted(values: Mapping[str, np.ndarray], space: Space, profile: pa.Table, device: str) -> dict[str, Any]:
     """Columns of a device on which nothing is measured."""
-    latency = values[at("latency_predicted_ms", device)]
+    latency = values[at(PREDICTED, device)]
     unpruned = predict(profile, space, np.asarray(space.channels)[None, :])[0]
     found = (latency, np.zeros(len(latency)), np.full(len(latency), unpruned))
     return {at(name, device): column for name, column in zip(TIMED, found, strict=True)}

@@ -41,16 +41,14 @@ def ordered(objectives: Sequence[str]) -> list[str]:
     return sorted(objectives, key=lambda name: name != "error")
 
 
-def noise(table: pa.Table, objectives: Sequence[str]) -> list[float]:
-    """Per objective, the difference that measuring can't tell from zero: for latency its median interquartile range."""
+def noise(table: pa.Table, objectives: Sequence[str]) -> np.ndarray:
+    """How far each value may be off (n, objectives): latency by its interquartile range, which grows with it."""
 
-    def width(name: str) -> float:
+    def widths(name: str) -> np.ndarray:
         quantity, _, device = name.partition("@")
-        if quantity != "latency_ms" or not len(table):
-            return 0.0
-        return float(np.median(table[at("latency_iqr_ms", device)]))
+        return table[at("latency_iqr_ms", device)].to_numpy() if quantity == "latency_ms" else np.zeros(len(table))
 
-    return [width(name) for name in objectives]
+    return np.column_stack([widths(name) for name in objectives])
 
 
 def settings(wanted: Portfolio, archive: pa.Table, objectives: Sequence[str], **others: Any) -> Settings:
@@ -72,7 +70,7 @@ def settings(wanted: Portfolio, archive: pa.Table, objectives: Sequence[str], **
     return Settings(
         preferences=[wanted.preferences.get(name, 1.0) for name in names] if wanted.preferences else None,
         limits=[limit(name) for name in names] if wanted.limits else None,
-        noise=found if any(found := noise(archive, names)) else None,
+        noise=found if (found := noise(archive, names)).any() else None,
         value=wanted.value,
         **others,
     )

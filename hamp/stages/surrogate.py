@@ -16,7 +16,7 @@ from hamp.hardware.predictor import device_of, predict
 from hamp.pruning.space import Space
 from hamp.seeding import generator
 from hamp.stages.known import Profiles, known
-from hamp.stages.state import archive_of, candidates, domain, ordered, settings
+from hamp.stages.state import archive_of, candidates, domain, ordered, passed_through, settings
 from hamp.tables import CANDIDATES, ENERGY, SURROGATE, at, build, empty, matrix
 
 MEASURED_QUANTITIES = ("latency_ms", ENERGY)
@@ -46,8 +46,11 @@ def surrogate(
         latency: `measured` latency is costly, and modelled as a factor on the profile's prediction, which so learns
             from every measured candidate; `predicted` is computed.
         surrogates: names of the models to try.
-        previous: the models of the generation before (SURROGATE): where fitting begins.
+        previous: the models of the generation before (SURROGATE): where fitting begins. When the search has converged
+            they stay.
     """
+    if previous is not None and passed_through(archive, generation):
+        return previous
     fitted = fit(
         matrix(archive),
         domain(space, profiles),

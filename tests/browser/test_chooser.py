@@ -126,8 +126,28 @@ def test_the_address_holds_what_was_chosen(page, rows, running):
 
 
 def test_addresses_of_no_sense_are_the_start(running, address, rows):
-    with opened(running, f"{address}#prefer=__proto__&latency=x&network=zz") as page:
-        assert chosen(page) == choose(rows, {}, "knee").network["candidate"]
+    for text in ("x", "0,001", "1x", ""):
+        with opened(running, f"{address}#prefer=__proto__&latency={text}&network=zz") as page:
+            assert chosen(page) == choose(rows, {}, "knee").network["candidate"]
+
+
+@pytest.mark.parametrize("percent", [7.14, 9.52, 0.94])
+def test_a_limit_typed_as_a_networks_error_includes_it(running, tmp_path, results, percent):
+    """7.14 / 100 is less than 0.0714 in double precision, as is one in seven such errors."""
+    name = results.front["candidate"][0].as_py()
+    error = round(percent / 100, 4)
+    assert percent / 100 < error
+
+    def changed(match):
+        data = json.loads(match[1])
+        for network in data["networks"]:
+            network["error_validation"] = error if network["candidate"] == name else 0.5
+        return match[0].replace(match[1], json.dumps(data))
+
+    (tmp_path / "front.html").write_text(re.sub(r'id="data">(.*?)</script>', changed, chooser_page(results)))
+    with opened(running, f"{(tmp_path / 'front.html').as_uri()}#error={percent}") as page:
+        assert chosen(page) == name
+        assert "Nothing fits" not in page.inner_text("body")
 
 
 def test_it_works_by_keyboard(page, rows):

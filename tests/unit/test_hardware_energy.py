@@ -1,5 +1,7 @@
 """Energy counters, with a folder that looks like the kernel's."""
 
+import os
+
 import pytest
 
 from hamp.configuration.blocks import Device
@@ -9,18 +11,43 @@ from hamp.hardware import energy
 
 @pytest.fixture
 def rapl(tmp_path):
-    (tmp_path / "energy_uj").write_text("900\n")
-    (tmp_path / "max_energy_range_uj").write_text("1000\n")
+    """Two packages, of which the first has a counter of its cores too."""
+    for folder, name in {"intel-rapl:0": "package-0", "intel-rapl:0:0": "core", "intel-rapl:1": "package-1"}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "name").write_text(f"{name}\n")
+        (tmp_path / folder / "energy_uj").write_text("900\n")
+        (tmp_path / folder / "max_energy_range_uj").write_text("1000\n")
     return tmp_path
+
+
+@pytest.fixture
+def processors(tmp_path, monkeypatch):
+    """Processors of which every second one is in package 1."""
+    for cpu in range(os.cpu_count()):
+        (folder := tmp_path / f"cpu{cpu}" / "topology").mkdir(parents=True)
+        (folder / "physical_package_id").write_text(f"{cpu % 2}\n")
+    monkeypatch.setattr(energy, "PROCESSORS", tmp_path)
 
 
 def test_the_counter_goes_on_where_it_wraps_round(rapl):
     read = energy.meter(Device(), rapl)
     before = read()
-    (rapl / "energy_uj").write_text("100\n")
+    (rapl / "intel-rapl:0" / "energy_uj").write_text("100\n")
     assert read() - before == pytest.approx(200e-6)
-    (rapl / "energy_uj").write_text("400\n")
+    (rapl / "intel-rapl:0" / "energy_uj").write_text("400\n")
     assert read() - before == pytest.approx(500e-6)
+
+
+@pytest.mark.parametrize(("allowed", "counted"), [({0}, [0]), ({1}, [1]), ({0, 1}, [0, 1]), ({2, 4}, [0])])
+def test_the_packages_are_those_on_which_the_process_may_run(rapl, processors, monkeypatch, allowed, counted):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: allowed)
+    (rapl / "cpu2" / "topology").mkdir(parents=True, exist_ok=True)
+    (rapl / "cpu2" / "topology" / "physical_package_id").write_text("0\n")
+    read = energy.meter(Device(), rapl)
+    before = read()
+    for package, joules in ((0, 1e-5), (1, 3e-5)):
+        (rapl / f"intel-rapl:{package}" / "energy_uj").write_text(f"{900 + round(1e6 * joules)}\n")
+    assert read() - before == pytest.approx(sum({0: 1e-5, 1: 3e-5}[package] for package in counted))
 
 
 def test_energy_of_one_inference_is_the_mean(rapl):

@@ -1,5 +1,7 @@
 """What is made of times: tables, remarks, fingerprints."""
 
+from importlib.metadata import PackageNotFoundError
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -44,6 +46,17 @@ def test_results_of_unlike_devices_do_not_mix():
 def test_a_table_without_fingerprint_is_refused():
     with pytest.raises(UserError, match="fingerprint"):
         fingerprint.of(tables.empty(tables.LATENCY))
+
+
+def test_a_package_for_gpus_stands_in_for_the_one_for_processors(tmp_path, monkeypatch):
+    for name, version in (("onnxruntime_gpu", "1.23.0"), ("both", "2.0"), ("both_gpu", "1.0")):
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    assert fingerprint.versions("onnxruntime", "both") == {"onnxruntime": "1.23.0", "both": "2.0"}
+    with pytest.raises(PackageNotFoundError):
+        fingerprint.versions("absent")
 
 
 def test_measuring_needs_the_reference():

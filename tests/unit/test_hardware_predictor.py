@@ -7,6 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hardware_networks import chain, space_of
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import nnls
 from torch import nn
 
 from hamp import tables
@@ -91,7 +94,7 @@ def session(space, widths, factors, clock):
         "candidate": [name_of(row) for row in widths],
         "latency_ms": latency,
         "latency_iqr_ms": 0.1 * latency,
-        "latency_predicted_ms": [1.0] * n,
+        "latency_predicted_ms": latency,
         "baseline_latency_ms": [baseline] * n,
         "memory_bytes": [1] * n,
         "macs": [1] * n,
@@ -109,6 +112,7 @@ def test_sessions_at_different_clocks_agree_once_taken_as_the_profiles(space):
         np.testing.assert_allclose(table["latency_ms"], true_latency(space, widths, factors))
         np.testing.assert_allclose(table["latency_iqr_ms"], 0.1 * true_latency(space, widths, factors))
         np.testing.assert_allclose(table["baseline_latency_ms"], predictor.baseline_of(profile))
+        np.testing.assert_allclose(table["latency_predicted_ms"], true_latency(space, widths, factors))
         assert fingerprint.of(table) == FACTS
 
 
@@ -122,6 +126,23 @@ def test_a_common_factor_and_a_constant_are_found_exactly(space):
     factors = np.full(4, 1.3)
     profile = profile_of(space, random_networks(space, 6, rng), factors)
     assert error(profile, space, random_networks(space, 50, rng), factors) < 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)), min_size=2, max_size=9))
+def test_a_common_factor_and_a_constant_are_the_best_that_are_not_negative(rows):
+    total, ones = np.array(rows).T
+    wanted, _ = nnls(np.column_stack([total, ones]), np.ones(len(total)))
+    residual = [np.sum((1 - a * total - b * ones) ** 2) for a, b in (wanted, predictor._two(total, ones))]
+    assert residual[1] == pytest.approx(residual[0], abs=1e-9)
+
+
+def test_where_every_network_takes_as_long_nothing_is_gained(space):
+    """As on a device that waits for launches only."""
+    rng = np.random.default_rng(0)
+    features = np.column_stack([rng.uniform(0.1, 1, (9, 20)).cumsum(axis=0), np.ones(9)])
+    latency = 5.0 * rng.uniform(0.99, 1.01, 9)
+    predicted = features @ predictor.fit(features, latency)
+    np.testing.assert_allclose(predicted, 5.0, rtol=0.05)
 
 
 def test_measured_candidates_sharpen_the_prediction(space):

@@ -106,3 +106,5 @@ def test_mistakes_are_told(changed, words):
 def test_a_wrong_description_is_told(tmp_path):
     with pytest.raises(UserError, match=r"device.yaml: bandwidth"):
         available(described(tmp_path, bandwidth=-1))
+    with pytest.raises(UserError, match=r"device.yaml: peak_flops.float32"):
+        available(described(tmp_path, peak_flops={"float32": 0.0}))

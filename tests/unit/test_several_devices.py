@@ -54,6 +54,7 @@ def test_latency_on_two_devices_is_two_objectives_of_a_search(found, tmp_path):
         np.testing.assert_array_equal(archive[tables.at("latency_ms", name)].to_numpy(), own)
     front = found.front()
     every = archive.filter(tables.pc.not_equal(archive["origin"], UNPRUNED))
+    every = every.filter(tables.pc.less(every["error"], 1.0))  # what gets no image right is fine-tuned by nobody
     kept = every.filter(non_dominated(columns(every, OBJECTIVES)))
     assert set(front["candidate"].to_pylist()) == set(kept["candidate"].to_pylist())
     tables.write(archive, tmp_path / "archive.parquet")
@@ -184,6 +185,9 @@ def test_energy_is_measured_learnt_and_kept(monkeypatch):
     )
     told = 0.5 * (1 + np.arange(len(widths)))
     np.testing.assert_array_equal(table["energy_mj"].to_numpy(), told)
+    ratios = predictor.predict(profile, space, widths) / predictor.baseline_of(profile)
+    session = table["latency_predicted_ms"].to_numpy() / table["baseline_latency_ms"].to_numpy()
+    np.testing.assert_allclose(session, ratios)
     fingerprint.check(fingerprint.of(profile), fingerprint.of(table))
     errors = build(
         tables.ERRORS,

@@ -1,6 +1,7 @@
 """The stages of the search: what they predict is what they record, and settings reach the search."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hardware_networks import SHAPE, chain, space_of
 
@@ -9,6 +10,8 @@ from hamp.candidates import name_of
 from hamp.configuration.blocks import Device, Portfolio, Profile, Pruning
 from hamp.evolution.domain import domain_of
 from hamp.evolution.initial import latin_hypercube
+from hamp.evolution.methods import converged
+from hamp.evolution.selection import tie
 from hamp.evolution.surrogate import Target, fit
 from hamp.hardware import profile as profiling
 from hamp.stages.initial import initial
@@ -17,9 +20,9 @@ from hamp.stages.pareto import aggregate
 from hamp.stages.select import select
 from hamp.stages.sensitivity import by_group, sensitivity
 from hamp.stages.space import space as find_space
-from hamp.stages.state import settings
+from hamp.stages.state import noise, settings
 from hamp.stages.surrogate import predictor, surrogate
-from hamp.tables import CANDIDATES, ERRORS, EVALUATED, build, columns, empty, matrix
+from hamp.tables import CANDIDATES, ERRORS, EVALUATED, SURROGATE, build, columns, empty, matrix
 
 OBJECTIVES = ["error", "latency_ms", "memory_bytes", "macs", "parameters"]
 
@@ -85,7 +88,7 @@ def test_wishes_are_told_in_the_order_and_units_of_the_search():
     told = settings(wanted, archive, ["latency_ms", "error", "memory_bytes"])
     assert told.preferences == [1.0, 2.0, 1.0]
     assert told.limits == [0.3, pytest.approx(2.4), np.inf]
-    assert told.noise == [0.0, 0.25, 0.0]
+    np.testing.assert_array_equal(told.noise, [[0.0, 0.25, 0.0]] * 2)
     assert told.value == "tchebycheff"
     none = settings(Portfolio(), archive_of([0.1], [4.0]), ["error", "latency_ms"])
     assert none.preferences is none.limits is none.noise is None
@@ -142,6 +145,17 @@ def test_differences_within_the_noise_are_ties():
     assert {5.0, 5.1} <= set(survivors(0.5))
 
 
+def test_fast_networks_are_told_apart_beside_slow_noisy_ones():
+    """Interquartile ranges are shares of a latency: that of a slow network says nothing of two fast ones."""
+    archive = archive_of([0.1, 0.2, 0.5, 0.6], [9.0, 5.0, 1.2, 1.0])
+    ranges = pa.array([0.4, 0.3, 0.02, 0.02])
+    archive = archive.set_column(archive.column_names.index("latency_iqr_ms"), "latency_iqr_ms", ranges)
+    wanted = {"size": 4, "objectives": ["error", "latency_ms"], "method": "hamp", "portfolio": Portfolio()}
+    tied = tie(columns(archive, ["error", "latency_ms"]), noise(archive, ["error", "latency_ms"]))
+    assert tied[:, 1].tolist() == [9.0, 5.0, 1.2, 1.0]
+    assert len(select(empty(EVALUATED), empty(EVALUATED), archive, **wanted)[1]) == 4
+
+
 def test_only_the_named_models_are_tried(space):
     profiles = {"": described(space)}
     widths = latin_hypercube(domain_of(space), 20, np.random.default_rng(1))
@@ -176,11 +190,24 @@ def test_sensitivity_finds_the_group_that_matters_and_spares_it(space):
     assert guided.sum() == 5
 
 
+def test_a_search_that_is_not_yet_better_than_the_reference_point_has_not_converged():
+    assert not converged([0.0] * 10, patience=3, tolerance=1e-3)
+    assert not converged([0.0, 0.0, 0.0, 0.1], patience=3, tolerance=1e-3)
+    assert converged([0.0, 0.1, 0.1, 0.1, 0.1], patience=3, tolerance=1e-3)
+
+
+def test_a_converged_search_fits_no_models(space):
+    archive, profiles = archive_of([0.1, 0.2], [2.0, 1.0]), {"": described(space)}
+    before = build(SURROGATE, {name: [] for name in SURROGATE.names})
+    wanted = {"seed": 0, "objectives": ["error", "latency_ms"], "latency": "predicted", "surrogates": ["gp"]}
+    assert surrogate(space, profiles, archive, generation=2, previous=before, **wanted) is before
+
+
 def test_a_search_in_one_process_ends_when_it_has_converged():
     settings = {
-        "data": {"limit": 200},
-        "network": {"arguments": {"widths": [4, 6, 8]}},
-        "pretrain": {"epochs": 1},
+        "data": {"limit": 900},
+        "network": {"arguments": {"widths": [8, 12, 16]}},
+        "pretrain": {"epochs": 6},
         "device": {"runtime": "roofline", "description": "jetson-nano"},
         "measure": {"latency": "predicted"},
         "search": {
@@ -193,7 +220,7 @@ def test_a_search_in_one_process_ends_when_it_has_converged():
         },
         "sensitivity": {"images": 20, "fractions": [0.5]},
         "portfolio": {"limits": {"latency_ms": "70%"}},
-        "evaluate": {"images": 20, "recalibration_images": 16},
+        "evaluate": {"images": 50, "recalibration_images": 64},
     }
     found = hamp.search(settings)
     archive = found.archives["hamp", 0]

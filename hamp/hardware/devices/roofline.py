@@ -6,7 +6,7 @@ architectures*, CACM 52(4), 2009. It plans and it tests; what a device really ta
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -30,7 +30,7 @@ class Description(BaseModel):
 
     name: str
     source: str
-    peak_flops: dict[str, float] = Field(min_length=1)
+    peak_flops: dict[str, Annotated[float, Field(gt=0.0)]] = Field(min_length=1)
     bandwidth: float = Field(gt=0.0)
     launch_seconds: float = Field(ge=0.0)
     channel_multiple: int = Field(1, ge=1)

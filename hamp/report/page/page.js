@@ -24,11 +24,12 @@ const shown = (name, network) => network[name] * MEASURES[name].factor;
 const NBSP = "\u00a0";
 const text = (name, network) => `${digits(shown(name, network))}${NBSP}${MEASURES[name].unit}`;
 
-// Limits by the name they have in the address: in the unit shown, and as the rule wants them.
+// Limits by the name they have in the address: in the unit shown, and as the rule wants them, rounded so that a limit
+// typed as a network's figure includes that network.
 const LIMITS = {
   latency: { objective: "latency_ms", title: "Latency", unit: "ms", plain: (value) => value },
-  memory: { objective: "memory_bytes", title: "Memory", unit: "MB", plain: (value) => value * 1e6 },
-  error: { objective: "error_validation", title: "Error", unit: "%", plain: (value) => value / 100 },
+  memory: { objective: "memory_bytes", title: "Memory", unit: "MB", plain: (value) => Math.round(value * 1e6) },
+  error: { objective: "error_validation", title: "Error", unit: "%", plain: (value) => Number((value / 100).toPrecision(15)) },
 };
 const WORDS = { accuracy: "Accuracy first", latency: "Latency first", memory: "Memory first", knee: "Balanced" };
 
@@ -40,8 +41,8 @@ function readAddress() {
   state.picked = byName.has(fields.get("network")) ? fields.get("network") : null;
   state.limits = {};
   for (const name of Object.keys(LIMITS)) {
-    const value = Number.parseFloat(fields.get(name));
-    if (Number.isFinite(value)) state.limits[name] = value;
+    const value = fields.get(name);
+    if (value && Number.isFinite(Number(value))) state.limits[name] = Number(value);
   }
 }
 
