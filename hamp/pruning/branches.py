@@ -13,6 +13,8 @@ from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, is_laye
 from hamp.pruning.trace import Call, Op, Param, Ref
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_LAYERS = (nn.Linear, *_CONVOLUTIONS)
 
 
 @dataclass(eq=False)
@@ -94,8 +96,10 @@ def find_branches(model: nn.Module, propagations: list[Propagation], units: Unit
         for op in flow.ops:
             if short_name(op.name) != "add" or len(op.inputs) != 2 or op.clobbers:
                 continue
-            for operand in op.inputs:
-                branch = _follow(flow, op, operand, modules, units, touching)
+            for operand, other in zip(op.inputs, reversed(op.inputs), strict=True):
+                # without the branch the sum has the size of the other addend
+                whole = p.shape(other) == p.shape(op.output)
+                branch = _follow(flow, op, operand, modules, units, touching) if whole else None
                 if branch is None:
                     continue
                 key = (branch.groups, branch.layer)
@@ -104,6 +108,7 @@ def find_branches(model: nn.Module, propagations: list[Propagation], units: Unit
                 elif key in found and len(found[key].dead) == mode:
                     for name in ("dead", "last", "joins"):
                         getattr(found[key], name).extend(getattr(branch, name))
+                break  # were both to go, nothing would have the size of the sum
     for branch in found.values():
         if len(branch.dead) == len(propagations) and not branch.groups & taken:
             taken |= branch.groups
@@ -147,7 +152,7 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, touching) -> Bra
         return None
     weight, x = argument(op, 1, "weight"), op.args[0]
     layer = weight.name.rpartition(".")[0] if isinstance(weight, Param) else ""
-    if op.module != layer or not isinstance(modules.get(layer), (nn.Linear, nn.modules.conv._ConvNd)):
+    if op.module != layer or not _is_plain(modules.get(layer), _LAYERS):
         return None
     if argument(op, 6, "groups", 1) != 1 and short_name(op.name) != "linear":
         return None
@@ -161,7 +166,7 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, touching) -> Bra
     inner = frozenset(g for g, ops in touching.items() if ops <= dead | {id(op)})
     if not groups <= inner:
         return None
-    if any(not isinstance(modules.get(n), _BATCH_NORMS) for n in norms):
+    if any(not _is_plain(modules.get(n), _BATCH_NORMS) or modules[n].running_mean is None for n in norms):
         return None
     return Branch(
         inner,
@@ -175,6 +180,13 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, touching) -> Bra
         constant=tuple(constant),
         dropped=tuple(r.value for o in flow.ops if id(o) in dead for r in o.outputs),
     )
+
+
+def _is_plain(module: nn.Module | None, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether a module computes what one of these classes does, and nothing more: something else is put in its place."""
+    methods = ("forward", "_conv_forward")
+    own = [kind for kind in kinds if isinstance(module, kind)]
+    return bool(own) and all(getattr(type(module), name, None) is getattr(own[0], name, None) for name in methods)
 
 
 def _pass(flow: _Flow, op: Op) -> Ref | None:

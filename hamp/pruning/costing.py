@@ -1,6 +1,6 @@
 """The cost graph of a network, from its trace and the groups of its channels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,13 +93,13 @@ def _layer(op: Op, axes: _Axes, inside: dict[int, int]) -> LayerSpec | None:
     branch = inside.get(op.output.value, -1)
     if name == "linear":
         rows = int(np.prod(out_shape[:-1])) // p.trace.batch
-        into = axes.of_atoms(_atoms(p, x), shape[1], branch)
-        out = axes.of_atoms(_atoms(p, op.output), shape[0], branch)
+        into = axes.of_atoms(_atoms(p, x, len(in_shape) - 1), shape[1], branch)
+        out = axes.of_atoms(_atoms(p, op.output, len(out_shape) - 1), shape[0], branch)
         return LayerSpec("linear", _owner(weight, op), into, out, (), (), (), (), 0, 0, max(rows, 1), (), ())
     n = len(shape) - 2
     in_channels, out_channels = in_shape[-n - 1], out_shape[-n - 1]
-    into = axes.of_atoms(_atoms(p, x), in_channels, branch)
-    out = axes.of_atoms(_atoms(p, op.output), out_channels, branch)
+    into = axes.of_atoms(_atoms(p, x, len(in_shape) - n - 1), in_channels, branch)
+    out = axes.of_atoms(_atoms(p, op.output, len(out_shape) - n - 1), out_channels, branch)
 
     def per_dim(value: Any) -> tuple[int, ...]:
         return (int(value),) * n if isinstance(value, int) else tuple(int(v) for v in value)
@@ -122,15 +122,21 @@ def _layer(op: Op, axes: _Axes, inside: dict[int, int]) -> LayerSpec | None:
         dilation,
         out_channels // groups if groups > 1 else 0,
         in_channels // groups if groups > 1 else 0,
-        int(np.prod(size)),
+        int(np.prod(size)) * _times(out_shape[: -n - 1], p.trace.batch),
         tuple(in_shape[-n:]),
         tuple(out_shape[-n:]),
     )
 
 
-def _atoms(p: Propagation, tensor: Any) -> np.ndarray | None:
+def _atoms(p: Propagation, tensor: Any, dim: int) -> np.ndarray | None:
+    """The channels of a tensor in this dimension; None where it has none there."""
     channels = p.channels(tensor)
-    return channels.atoms if channels is not None and len(channels.dims) == 1 else None
+    return channels.atoms if channels is not None and channels.dims == (dim,) else None
+
+
+def _times(leading: Sequence[int], batch: int) -> int:
+    """How many inputs of a layer come of one image: more than one where its parts are folded into the batch."""
+    return max(int(np.prod(leading)) // batch, 1)
 
 
 def _owner(weight: Any, op: Op) -> str:

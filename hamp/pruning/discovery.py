@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from hamp.errors import UserError
 from hamp.pruning.channels import Atlas
@@ -13,7 +15,7 @@ from hamp.pruning.propagation import Propagation
 from hamp.pruning.rules import argument, is_layer, short_name
 from hamp.pruning.solving import Network, solve
 from hamp.pruning.space import Space
-from hamp.pruning.trace import CannotRun, Param, TimeLimit, trace
+from hamp.pruning.trace import CannotRun, Const, Param, Ref, TimeLimit, trace
 
 
 def discover(
@@ -66,6 +68,7 @@ def discover(
             if unseen:
                 raise UserError(f"{error}; that is needed, since evaluation does not use {unseen}") from error
             continue  # it trains on other inputs (with targets, say), but on the same layers
+        _check_output(recorded.root.output)
         propagations.append(Propagation(recorded, atlas, shapes))
         propagations[-1].run()
         limit.check("following the channels")
@@ -74,6 +77,15 @@ def discover(
     _keep(atlas, propagations[0], producers, exclude, keep_first)
     network = Network(model, example_input, atlas, propagations, producers, limit)
     return solve(network, minimum_fraction, channel_multiple, branch_removal)
+
+
+def _check_output(output: Any) -> None:
+    """Raise where what the network returns cannot be looked into: it must stay whole."""
+    for leaf in pytree.tree_leaves(output):
+        if not isinstance(leaf, Ref | Param | Const | str | int | float | None):
+            raise UserError(
+                f"the network returns a {type(leaf).__name__}; let it return a tensor, or a tuple, list or dict of tensors"
+            )
 
 
 def _producers(atlas: Atlas, propagations: list[Propagation]) -> list[Key]:

@@ -10,6 +10,9 @@ from hamp.pruning.copying import copy_modules
 from hamp.pruning.slicing import Scores, axis_indices, kept_units
 from hamp.pruning.space import Space
 
+Kept = tuple[int, Tensor]
+"""The dimension of a parameter, counted from its end, and which of its rows there stay."""
+
 
 def masked(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None = None) -> nn.Module:
     """The full network, copied, in which the channels that `prune` would remove take no part.
@@ -21,7 +24,7 @@ def masked(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | N
     kept, _ = kept_units(model, space, widths, scores)
     indices = axis_indices(space, kept)
     masks: dict[str, Tensor] = {}
-    norms: dict[str, Tensor] = {}
+    norms: dict[str, Kept] = {}
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for (name, dim), row in space.index.items():
         index = indices[row]
@@ -32,8 +35,7 @@ def masked(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | N
         shape = [-1 if d == dim else 1 for d in range(parameter.ndim)]
         mask = stays.to(parameter.device, parameter.dtype).reshape(shape)
         masks[name] = masks[name] * mask if name in masks else mask.expand(parameter.shape)
-        if name.endswith("weight") and parameter.ndim == 1:
-            norms[name] = index.to(parameter.device)
+        norms[name] = (dim - parameter.ndim, index.to(parameter.device))
     return Masked(copy_modules(model, _clone), masks, norms)
 
 
@@ -45,7 +47,7 @@ def _clone(name: str, tensor: Tensor) -> Tensor:
 class Masked(nn.Module):
     """A network whose parameters are multiplied by `masks` (by name) in every forward pass."""
 
-    def __init__(self, model: nn.Module, masks: dict[str, Tensor], norms: dict[str, Tensor]):
+    def __init__(self, model: nn.Module, masks: dict[str, Tensor], norms: dict[str, Kept]):
         super().__init__()
         self.model, self.masks, self.norms = model, masks, norms
 
@@ -60,35 +62,34 @@ class Masked(nn.Module):
 class _NormsOfKept(TorchFunctionMode):
     """Compute norms over channels from the channels that stay; `kept` maps the `id` of a norm's weight to them."""
 
-    def __init__(self, kept: dict[int, Tensor]):
+    def __init__(self, kept: dict[int, Kept]):
         super().__init__()
         self.kept = kept
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func is nn.functional.layer_norm:
-            return self._norm(func, 1, -1, args, kwargs)
+            return self._norm(func, "normalized_shape", args, kwargs)
         if func is nn.functional.group_norm:
-            return self._norm(func, 1, 1, args, kwargs)
+            return self._norm(func, "num_groups", args, kwargs)
         return func(*args, **kwargs)
 
-    def _norm(self, func, position, dim, args, kwargs):
-        names = ("input", "normalized_shape" if dim == -1 else "num_groups", "weight", "bias", "eps")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        index = self.kept.get(id(given.get("weight")))
-        if index is None:
+    def _norm(self, func, over, args, kwargs):
+        given = {**dict(zip(("input", over, "weight", "bias", "eps"), args, strict=False)), **kwargs}
+        if id(given.get("weight")) not in self.kept:
             return func(*args, **kwargs)
-        x, size = given["input"], given[names[1]]
-        if dim == 1:
-            size = len(index) if size == x.shape[1] else size
+        dim, index = self.kept[id(given["weight"])]
+        x, size, bias = given["input"], given[over], given.get("bias")
+        if over == "num_groups":
+            of_x, size = 1, len(index) if size == x.shape[1] else size
         else:
-            size = (len(index),)
-        bias = given.get("bias")
+            of_x, size = dim, list(size)
+            size[dim] = len(index)
         inner = func(
-            x.index_select(dim, index),
+            x.index_select(of_x, index),
             size,
-            given["weight"][index],
-            None if bias is None else bias[index],
+            given["weight"].index_select(dim, index),
+            None if bias is None else bias.index_select(dim, index),
             given.get("eps", 1e-5),
         )
-        return torch.zeros_like(x).index_copy(dim, index, inner)
+        return torch.zeros_like(x).index_copy(of_x, index, inner)

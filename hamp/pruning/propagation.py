@@ -33,6 +33,8 @@ class Propagation:
             if isinstance(ref, Ref):
                 self.reasons[ref.value] = "meets the network's input"
         for op in self.trace.root.ops():
+            if op.clobbers or op.name.endswith("__setitem__"):  # a constant that is written into is none any more
+                self.constants -= {ref.value for ref in op.inputs}
             known = RULES.get(short_name(op.name))
             if op.clobbers and any(self.channels(t) is not None for t in op.tensors):
                 self.freeze(op, "writes into a tensor that is read again")

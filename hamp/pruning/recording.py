@@ -334,8 +334,7 @@ class _Body:
         x = op.args[0]
         self._single(x, op)
         out = self._single(op.output, op)
-        before, sizes = self.p.shape(x), list(self.p.trace.sizes[op.output.value])
-        sizes[out.dims[0]] = Count(self.r.axis(out.atoms))
+        before, sizes = self.p.shape(x), self._sizes(op, out)
         if name == "expand":
             shift = len(sizes) - len(before)
             for d, size in enumerate(before):
@@ -344,9 +343,17 @@ class _Body:
         target = "torch.Tensor.expand" if name == "expand" else "torch.reshape"
         self._step("function", target, (x, sizes), {}, op.output, op, dead)
 
-    def _constants(self, op: Op, dead: list[int]) -> None:
-        sizes, out = list(self.p.trace.sizes[op.output.value]), self._single(op.output, op)
+    def _sizes(self, op: Op, out: Channels) -> list[Any]:
+        """The sizes of an operation's output, with that of its channels to be filled in."""
+        sizes = list(self.p.trace.sizes[op.output.value])
+        if isinstance(sizes[out.dims[0]], Batch):
+            raise Unrecordable(op, "folds channels into the batch")
         sizes[out.dims[0]] = Count(self.r.axis(out.atoms))
+        return sizes
+
+    def _constants(self, op: Op, dead: list[int]) -> None:
+        out = self._single(op.output, op)
+        sizes = self._sizes(op, out)
         new, full = short_name(op.name).startswith("new_"), short_name(op.name).endswith("full")
         fill = (argument(op, 1 + new, "fill_value"),) if full else ()
         kwargs = {k: v for k, v in op.kwargs.items() if k in ("dtype", "device")}

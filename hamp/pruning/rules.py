@@ -28,10 +28,13 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def argument(op: Op, position: int, name: str, default: Any = None) -> Any:
-    """An argument of the recorded call, given by position or by name."""
+    """An argument of the recorded call, given by position or by name, of which some have NumPy's too."""
     if len(op.args) > position:
         return op.args[position]
-    return op.kwargs.get(name, default)
+    return op.kwargs.get(name, op.kwargs.get(_NUMPYS.get(name, name), default))
+
+
+_NUMPYS = {"dim": "axis", "keepdim": "keepdims"}
 
 
 def short_name(name: str) -> str:
@@ -186,7 +189,8 @@ def group_norm(p: "Propagation", op: Op) -> None:
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "bernoulli", "requires_grad",
 )  # fmt: skip
 def elementwise(p: "Propagation", op: Op) -> None:
-    tensors = op.tensors
+    # of the second tensor of these only the type counts
+    tensors = op.tensors[:1] if short_name(op.name) in ("to", "type_as") else op.tensors
     ndim = p.ndim(op.output)
     found = [(t, c) for t in tensors if (c := p.settled(t)) is not None]
     dims = {c.dims[0] + ndim - p.ndim(t) for t, c in found}
@@ -233,7 +237,8 @@ def reduction(p: "Propagation", op: Op) -> None:
         return elementwise(p, op)
     x = op.args[0]
     at = 2 if short_name(op.name) == "norm" else 1
-    dims, keep = argument(op, at, "dim"), argument(op, at + 1, "keepdim", False)
+    after = 2 if short_name(op.name) in ("std", "var") else 1  # these have `unbiased` between
+    dims, keep = argument(op, at, "dim"), argument(op, at + after, "keepdim", False)
     channels = p.settled(x)
     if channels is None:
         return p.set(op.output, None, p.why_fixed(x))

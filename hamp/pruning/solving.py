@@ -9,18 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 from hamp.pruning.branches import Branch, find_branches
 from hamp.pruning.channels import Atlas
 from hamp.pruning.copying import copy_modules, to_meta
 from hamp.pruning.costing import cost_graph
 from hamp.pruning.grouping import Group, Grouping, Key, group_channels
+from hamp.pruning.masking import masked
 from hamp.pruning.propagation import Propagation
 from hamp.pruning.recording import Recorder, Unrecordable
 from hamp.pruning.rules import short_name
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Frozen, Space, layers_of
 from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, trace
+
+_LOOKED_AT = 2e10
+"""Multiply-adds of an image up to which pruned and masked network are compared: some seconds."""
 
 
 @dataclass(eq=False)
@@ -52,16 +56,23 @@ def solve(network: Network, minimum_fraction: float, channel_multiple: int, bran
         try:
             programs = recorder.record()
         except Unrecordable as error:
-            if error.op is None:
+            if error.op is not None:
+                _pin(network, error.op, str(error))
+            elif branch_removal or forced:
                 branch_removal, forced = False, set()
             else:
-                _pin(network, error.op, str(error))
+                raise UserError(f"the network cannot be pruned: its code {error}") from error
             continue
         space = _space(network, grouping, branches, programs, minimum_fraction, channel_multiple)
-        failure = _failure(network, space)
+        failure = _failure(network, space, forced)
         if failure is None:
             return space
-        forced |= _to_record(network, failure, forced)
+        try:
+            forced |= _to_record(network, failure, forced)
+        except UserError:
+            if not branch_removal:
+                raise
+            branch_removal, forced = False, set()
 
 
 def _group(network: Network, minimum_fraction: float, channel_multiple: int) -> Grouping:
@@ -109,8 +120,8 @@ def _pin(network: Network, op: Op, why: str) -> None:
                 p.freeze_tensor(tensor, reason)
 
 
-def _failure(network: Network, space: Space) -> CannotRun | None:
-    """What goes wrong in a network pruned at random widths."""
+def _failure(network: Network, space: Space, forced: set[str]) -> CannotRun | None:
+    """What goes wrong in a network pruned at random widths, `forced` being the modules that have a program already."""
     rng = np.random.default_rng(0)
     scores = [rng.random(n) for n in space.channels]
     for p, training in zip(network.propagations, (False, True), strict=False):
@@ -123,7 +134,77 @@ def _failure(network: Network, space: Space) -> CannotRun | None:
             return error
         if _output_shapes(again) != _output_shapes(p.trace):
             return CannotRun("the output of the pruned network has another shape", "")
-    return None
+    difference = _difference(network, space, scores)
+    return CannotRun(difference, _innermost(network, forced)) if difference else None
+
+
+def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str:
+    """What a pruned network computes otherwise than the masked one, on random images.
+
+    It shows where the network's code computes with numbers of channels, such as a square root of one. At random widths,
+    at one width for all groups, since some code compares them, and without branches. Of a large network the first
+    alone; of a very large one, of one that draws random numbers, and of one without data, nothing.
+    """
+    macs = float(space.costs(space.channels)["macs"][0])
+    if macs > _LOOKED_AT or any(tensor.is_meta for tensor in network.model.parameters()):
+        return ""
+    rng = np.random.default_rng(1)
+    drawn = [
+        rng.uniform(0.0, 1.0, space.groups) * space.channels,
+        np.full(space.groups, space.minimum.max()),
+        np.where(space.branch, 0, space.channels),
+    ]
+    images = _random_images(network.example_input)
+    for number, widths in enumerate(map(space.repair, drawn if macs < _LOOKED_AT / 10 else drawn[:1])):
+        try:
+            whole = _outputs(reference := masked(network.model, space, widths, scores), images)
+            if number == 0 and not _alike(_outputs(reference, images), whole):
+                return ""
+        except Exception:  # whatever the user's code does on other images than the example
+            return ""
+        try:
+            found = _outputs(prune(network.model, space, widths, scores), images)
+        except Exception as error:
+            return one_line(error) or type(error).__name__
+        if not _alike(found, whole):
+            return "it computes something else than with its channels masked"
+    return ""
+
+
+def _random_images(example: Tensor) -> Tensor:
+    """Three images of the shape and type of the example; of its values where these are no real numbers."""
+    if not example.is_floating_point():
+        return example[:1].expand(3, *example.shape[1:])
+    drawn = torch.randn(3, *example.shape[1:], generator=torch.Generator().manual_seed(0))
+    return drawn.to(example.device, example.dtype)
+
+
+def _outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        leaves = pytree.tree_leaves(model.eval()(images.clone()))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _alike(one: list[Tensor], other: list[Tensor]) -> bool:
+    """Whether outputs are equal but for rounding."""
+    if [tensor.shape for tensor in one] != [tensor.shape for tensor in other]:
+        return False
+    pairs = [(a.double(), b.double()) for a, b in zip(one, other, strict=True)]
+    return all(torch.allclose(a, b, 1e-3, 1e-3 * _largest(b), equal_nan=True) for a, b in pairs)
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.nan_to_num(0.0, 0.0, 0.0).abs().max()) if tensor.numel() else 0.0
+
+
+def _innermost(network: Network, forced: set[str]) -> str:
+    """Of the modules of the user's own classes, the innermost that has no program yet."""
+    own = [path for path in _callers(network) if path not in forced and not _is_torchs(network.model, path)]
+    return max(own, key=lambda path: path.count("."), default="")
+
+
+def _is_torchs(model: nn.Module, path: str) -> bool:
+    return type(model.get_submodule(path)).__module__.startswith("torch.nn.")
 
 
 def _output_shapes(recorded: Any) -> list[tuple[int, ...]]:
@@ -133,6 +214,19 @@ def _output_shapes(recorded: Any) -> list[tuple[int, ...]]:
 
 def _to_record(network: Network, failure: CannotRun, forced: set[str]) -> set[str]:
     """The module to blame (not one of torch's own, nor one that has a program already) and others of its class."""
+    callers = _callers(network)
+    called = {"", *callers}
+    path = failure.module
+    while path in forced or _is_torchs(network.model, path):
+        if path == "":
+            raise UserError(f"the network cannot be pruned: at other widths, {failure}")
+        path = callers.get(path, "")
+    kind = type(network.model.get_submodule(path))
+    return {name for name, module in network.model.named_modules() if type(module) is kind and name in called}
+
+
+def _callers(network: Network) -> dict[str, str]:
+    """By the name of each module that is called, that of the one that calls it."""
     callers: dict[str, str] = {}
 
     def visit(call: Call) -> None:
@@ -143,14 +237,7 @@ def _to_record(network: Network, failure: CannotRun, forced: set[str]) -> set[st
 
     for p in network.propagations:
         visit(p.trace.root)
-    called = {"", *callers}
-    path = failure.module
-    while path in forced or type(network.model.get_submodule(path)).__module__.startswith("torch.nn."):
-        if path == "":
-            raise UserError(f"the network cannot be pruned: at other widths, {failure}")
-        path = callers.get(path, "")
-    kind = type(network.model.get_submodule(path))
-    return {name for name, module in network.model.named_modules() if type(module) is kind and name in called}
+    return callers
 
 
 def _space(

@@ -193,6 +193,8 @@ class _Recorder(TorchFunctionMode):
             first = next((a for a in pytree.tree_leaves(args) if isinstance(a, Tensor)), None)
             before = len(self.shapes)
             given, named = described
+            if not given and "input" in named:  # by which the rules know it
+                given = (named.pop("input"),)
             op = Op(name, given, named, pytree.tree_map(self.new_value, result), self.stack[-1].module)
             self.stack[-1].body.append(op)
             if first is not None and (any(x is first for x in leaves) or name.endswith("__setitem__")):

@@ -1,11 +1,13 @@
 """Networks made ready for fast inference compute the same."""
 
 import copy
+import math
 import warnings
 from collections import Counter
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hamp.configuration import blocks
@@ -134,6 +136,60 @@ def test_a_block_that_cannot_be_traced_is_one_step() -> None:
 
     lowered = check(lively(nn.Sequential(*convolution(), Branching(), *convolution())))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in lowered.modules())
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x))
+
+
+class SamePadding(nn.Conv2d):
+    """Pads by what the size of the images asks for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pad = max(self.kernel_size[0] - math.ceil(x.shape[-1] / x.shape[-1]), 0)
+        return super().forward(F.pad(x, (pad // 2, pad - pad // 2) * 2))
+
+
+def doubled(module: nn.Module) -> nn.Module:
+    module.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return module
+
+
+class Written(nn.Module):
+    """Writes into features and reads them afterwards."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + 0
+        x.relu_()
+        y = x
+        x += 1
+        return x * y
+
+
+def convolution() -> nn.Module:
+    return nn.Conv2d(3, 3, 3, padding=1)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [convolution(), NormAndActivation(3), convolution()],
+        [SamePadding(3, 3, 3), nn.BatchNorm2d(3), nn.ReLU()],
+        [doubled(convolution()), nn.BatchNorm2d(3), nn.ReLU()],
+        [convolution(), doubled(nn.BatchNorm2d(3)), nn.ReLU()],
+        [convolution(), Written(), convolution()],
+    ],
+    ids=["own BatchNorm", "own convolution", "hook of a convolution", "hook of a BatchNorm", "in place"],
+)
+@pytest.mark.filterwarnings("ignore:the network is evaluated as it is")
+def test_modules_that_do_more_than_their_class_keep_doing_it(layers: list[nn.Module]) -> None:
+    model, x = lively(nn.Sequential(*layers)), torch.randn(3, 3, 8, 8).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = model(x)
+        assert difference(expected, lower(model, x[:1])(x)) < 1e-5
+        assert difference(expected, lower(model, x[:1], torch.bfloat16)(x)) < 0.1
+        assert torch.equal(expected, model(x))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,0 +1,266 @@
+"""Networks whose code does what channels alone do not tell: pruned exactly, or refused with a reason."""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from benchmarks.coverage import difference, randomise
+from torch import Tensor, nn
+
+from hamp.errors import UserError
+from hamp.pruning import Space, discover, prune
+
+TOLERANCE = 1e-9
+
+
+def conv(into: int, out: int, **more: Any) -> nn.Conv2d:
+    return nn.Conv2d(into, out, 3, padding=1, **more)
+
+
+class Body(nn.Module):
+    """Between two convolutions, what is to be tried: `a` of 12 and `b` of 16 channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.b = conv(3, 8), conv(8, 12), conv(12, 16)
+        self.to_b, self.last, self.back, self.head = conv(12, 16), conv(16, 12), conv(12, 8), conv(8, 5)
+        self.second, self.norm, self.inner = conv(8, 12), nn.BatchNorm2d(8), conv(12, 12)
+
+    def forward(self, x: Tensor) -> Any:
+        x = F.relu(self.stem(x))
+        return self.head(self.body(x)).mean((2, 3))
+
+    def body(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Compared(Body):
+    """A projection only where numbers of channels differ, as in many a ResNet for CIFAR."""
+
+    def body(self, x):
+        y = self.a(x)
+        z = self.b(F.relu(y))
+        if y.shape[1] != z.shape[1]:
+            y = self.to_b(y)
+        return self.back(self.last(F.relu(y + z)))
+
+
+class Scaled(Body):
+    """By the square root of a number of channels."""
+
+    def body(self, x):
+        y = F.relu(self.a(x))
+        return self.back(y / math.sqrt(y.shape[1]))
+
+
+class Added(Body):
+    def body(self, x):
+        y = F.relu(self.a(x))
+        return self.back(y + y.size(1))
+
+
+class Decided(Body):
+    def body(self, x):
+        y = self.a(x)
+        return self.back(F.relu(y) if y.shape[1] > 8 else y)
+
+
+class Folded(Body):
+    """Channels as images of their own."""
+
+    def body(self, x):
+        y = self.a(x)
+        n, c, h, w = y.shape
+        y = F.avg_pool2d(y.view(n * c, 1, h, w), 3, 1, 1).view(n, c, h, w)
+        return self.back(F.relu(y))
+
+
+class Written(Body):
+    """A constant that is no longer one number."""
+
+    def body(self, x):
+        y = F.relu(self.a(x))
+        z = torch.zeros(1, 12, 1, 1, dtype=y.dtype)
+        z[:, 6:] = 1.0
+        return self.back(y * z)
+
+
+class TwoBranches(Body):
+    """A sum of which both addends might go."""
+
+    def body(self, x):
+        return F.relu(self.back(F.relu(self.a(x))) + self.norm(self.back(F.relu(self.second(x)))))
+
+
+class Pooled(Body):
+    """A branch beside an addend of one pixel."""
+
+    def body(self, x):
+        return self.norm(self.back(F.relu(self.a(x)))) + F.adaptive_avg_pool2d(x, 1)
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x))
+
+
+class OwnNorm(Body):
+    """A branch that ends in a BatchNorm which does more than that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = NormAndActivation(8)
+
+    def body(self, x):
+        return x + self.norm(self.back(F.relu(self.a(x))))
+
+
+class OwnLayer(Body):
+    """A branch that ends in a convolution which does more than that."""
+
+    class Convolution(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(super().forward(x))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = self.Convolution(12, 8, 3, padding=1)
+
+    def body(self, x):
+        return x + self.back(F.relu(self.a(x)))
+
+
+class LayerNormOfImages(Body):
+    """Normalised over channels and pixels, and with weights of other names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = nn.LayerNorm([12, 8, 8])
+        self.gain, self.shift = nn.Parameter(torch.randn(12)), nn.Parameter(torch.randn(12))
+
+    def body(self, x):
+        y = F.relu(self.whole(self.a(x))).permute(0, 2, 3, 1)
+        y = F.layer_norm(y, (y.shape[-1],), self.gain, self.shift).permute(0, 3, 1, 2)
+        return self.back(y)
+
+
+class NumPys(Body):
+    """Arguments by the names that NumPy has for them, and inputs by name."""
+
+    def body(self, x):
+        y = F.conv2d(input=x, weight=self.a.weight, bias=self.a.bias, padding=1)
+        z = torch.cat([y, self.second(x)], axis=1)
+        z = z - torch.mean(input=z, dim=(2, 3), keepdim=True)
+        z = z / (z.var((2, 3), False, True) + 1e-3).sqrt()
+        return self.back(z[:, :12].type_as(self.stem.weight) + z[:, 12:])
+
+
+class Kind(Enum):
+    PLAIN = 0
+
+
+class Told(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = conv(12, 12)
+
+    def forward(self, x: Tensor, kind: Kind) -> Tensor:
+        n, c, h, w = x.shape
+        return self.layer(x).view(n, 2, c // 2, h, w).flatten(1, 2) if kind is Kind.PLAIN else x
+
+
+class Enumerated(Body):
+    """A module that is given what cannot be written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Told()
+
+    def body(self, x):
+        return self.back(self.inner(self.a(x), Kind.PLAIN))
+
+
+NETWORKS = [
+    *(TwoBranches, Pooled, OwnNorm, OwnLayer, LayerNormOfImages, NumPys, Compared),
+    *(Scaled, Added, Decided, Written, Folded, Enumerated),
+]
+
+
+def made(kind: type[nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    model = kind()
+    randomise(model)
+    return model.double()
+
+
+def found(model: nn.Module) -> Space:
+    return discover(model, torch.zeros(2, 3, 8, 8, dtype=torch.float64), minimum_fraction=0.01, branch_removal=True)
+
+
+def tried(space: Space) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    drawn = [rng.uniform(0, 1, space.groups) * space.channels for _ in range(3)]
+    drawn += [np.where(space.branch, 0, space.channels), space.minimum, np.full(space.groups, 8), space.channels]
+    return [space.repair(widths) for widths in drawn]
+
+
+@pytest.mark.parametrize("kind", NETWORKS, ids=lambda kind: kind.__name__)
+def test_what_the_code_does_with_channels_stays_as_it_is(kind):
+    model = made(kind)
+    space = found(model)
+    assert space.groups
+    for widths in tried(space):
+        for batch in (1, 2, 3):
+            x = torch.rand(batch, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+            assert difference(model, space, widths, x, training=False) <= TOLERANCE
+
+
+@dataclass
+class Result:
+    scores: Tensor
+
+
+class Wrapped(Body):
+    def forward(self, x):
+        return Result(self.head(self.back(self.a(self.stem(x)))).mean((2, 3)))
+
+
+def test_an_output_that_cannot_be_looked_into_is_refused():
+    with pytest.raises(UserError, match="returns a Result; let it return a tensor"):
+        found(made(Wrapped))
+
+
+class Tiled(Body):
+    """Two views of each image go through one convolution, and pixels become channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tail = conv(3, 8)
+
+    def body(self, x):
+        y = self.a(torch.cat([x, x.flip(3)], 0))
+        one, other = y.chunk(2, 0)
+        return self.tail(F.pixel_shuffle(F.relu(one + other), 2))
+
+
+def test_multiply_adds_are_counted_as_they_are_computed():
+    model = made(Tiled)
+    space = found(model)
+    for widths in tried(space):
+        done = 0
+
+        def count(layer: nn.Conv2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            nonlocal done
+            done += output.numel() * layer.weight[0].numel()
+
+        pruned = prune(model, space, widths)
+        for layer in pruned.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(count)
+        pruned(torch.zeros(2, 3, 8, 8, dtype=torch.float64))
+        assert space.costs(widths)["macs"][0] == done / 2
