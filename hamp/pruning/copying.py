@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hamp.errors import UserError, one_line
+
 _SHARED = frozenset((int, float, bool, str, bytes, type(None), type, FunctionType, BuiltinFunctionType))
 _FLAT = frozenset((tuple, list))
 _CONTAINERS = frozenset((OrderedDict, dict, list, set))
@@ -26,6 +28,8 @@ def copy_modules(
     "". `finish(path, old, new)` may change or replace every new module. Modules whose path is in `skip` are left out.
     Shared modules and tied parameters stay shared. Only what is kept is ever copied, which is why this isn't
     `copy.deepcopy`.
+
+    Raises UserError where an attribute, or a module that was compiled, cannot be copied.
     """
     tensors: dict[int, Tensor] = {}
     modules: dict[int, nn.Module] = {}
@@ -41,6 +45,10 @@ def copy_modules(
         known = modules.get(id(old))
         if known is not None:
             return known
+        if isinstance(old, torch.jit.ScriptModule):
+            raise UserError(
+                f"the network cannot be pruned: {path or 'it'} is scripted; give the module that was scripted"
+            )
         new = modules[id(old)] = old.__class__.__new__(old.__class__)
         prefix = f"{path}." if path else ""
         source = old.__dict__
@@ -78,7 +86,13 @@ def copy_modules(
     copied = visit("", module)
     for table, name, value in attributes:  # after all modules, which may be mentioned before their turn comes
         if table[name] is value:  # `finish` has not set it
-            table[name] = copy_value(value)
+            try:
+                table[name] = copy_value(value)
+            except (TypeError, RuntimeError, copy.Error) as error:
+                raise UserError(
+                    f"the network cannot be pruned: its attribute '{name}' ({type(value).__name__}) cannot be copied"
+                    f" ({one_line(error)}); make it where it is used"
+                ) from error
     # `visit` refers to itself and to these, and would keep the copy alive until the next garbage collection
     tensors.clear()
     modules.clear()

@@ -1,6 +1,7 @@
 """Networks whose code does what channels alone do not tell: pruned exactly, or refused with a reason."""
 
 import math
+import threading
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -233,6 +234,22 @@ class Wrapped(Body):
 def test_an_output_that_cannot_be_looked_into_is_refused():
     with pytest.raises(UserError, match="returns a Result; let it return a tensor"):
         found(made(Wrapped))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda model: setattr(model, "lock", threading.Lock()), r"its attribute 'lock' \(lock\) cannot be copied"),
+        (lambda model: setattr(model, "a", torch.jit.script(model.a)), "a is scripted"),
+    ],
+    ids=["lock", "script"],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_what_cannot_be_copied_is_told(change, told):
+    model = made(Scaled)
+    change(model)
+    with pytest.raises(UserError, match=f"the network cannot be pruned: {told}"):
+        found(model)
 
 
 class Tiled(Body):
