@@ -191,7 +191,7 @@ def _held(p: Propagation, ops: list[Op], axes: _Axes, inside: dict[int, int]) ->
     convolved = {ref.value for op in ops if is_layer(op) for ref in op.outputs}
 
     def host_of(step: int, op: Op, owner: dict[int, int]) -> int | None:
-        source = op.args[0] if op.args and RULES.get(short_name(op.name)) is batch_norm else None
+        source = op.args[0] if op.args and short_name(op.name) == "batch_norm" else None
         return owner[source.value] if isinstance(source, Ref) and source.value in convolved else None
 
     owner, born = _placed(p, ops, host_of)
