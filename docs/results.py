@@ -37,7 +37,7 @@ KEPT = (
 )
 PYTORCH = "pytorch.parquet"
 SPEEDS = (1.2, 1.4, 1.6, 2.0, 2.5, 2.9)
-COMPARED = {"netadapt": "NetAdapt", "l1": "uniform L1"}
+COMPARED = {"seed1": "hamp, seed 1", "seed2": "hamp, seed 2", "netadapt": "NetAdapt", "l1": "uniform L1"}
 """Suffixes of the names of runs with config/competitors, and what to call them."""
 
 
@@ -159,35 +159,41 @@ def hypervolumes(methods: dict[str, Results]) -> Iterable[str]:
     yield markdown(pd.DataFrame(rows))
 
 
-def at_speed(front: pd.DataFrame, speed: float) -> float:
-    """Test error at a speed-up, linearly between the neighbours of a front; NaN beyond its ends."""
-    rows = front.sort_values("times faster")
-    return float(np.interp(speed, rows["times faster"], rows["test error (%)"], left=np.nan, right=np.nan))
+def line_of(results: Results) -> pd.DataFrame:
+    """Times faster and test error of the unpruned network, fine-tuned as the others are, and of the front's."""
+    front = front_of(results).sort_values("times faster")[["times faster", "test error (%)"]]
+    unpruned = {"times faster": 1.0, "test error (%)": 100 * results.front["reference_error_test"][0].as_py()}
+    return pd.concat([pd.DataFrame([unpruned]), front], ignore_index=True)
 
 
-def comparison(name: str, fronts: dict[str, pd.DataFrame]) -> Iterable[str]:
+def at_speed(line: pd.DataFrame, speed: float) -> float:
+    """Test error at a speed-up, linearly between neighbours of a line; NaN beyond its end."""
+    return float(np.interp(speed, line["times faster"], line["test error (%)"], right=np.nan))
+
+
+def comparison(name: str, lines: dict[str, pd.DataFrame]) -> Iterable[str]:
     """Test error of several methods at common measured speed-ups."""
     yield (
         "The same evaluation, fine-tuning and measuring, with another method in place of the search:"
         f' `make run CONFIG="config/experiments/{name}.yaml config/competitors/METHOD.yaml"`. Test error (%) at common'
-        " measured speed-ups, linearly between the networks of a front that are next to it; –: beyond the front."
+        " measured speed-ups, linearly between the networks next to it, the first of which is the unpruned one; –:"
+        " beyond the front."
     )
     rows = pd.DataFrame(
-        [{"times faster": speed, **{key: at_speed(front, speed) for key, front in fronts.items()}} for speed in SPEEDS]
+        [{"times faster": speed, **{key: at_speed(line, speed) for key, line in lines.items()}} for speed in SPEEDS]
     )
     text = rows.astype(object)
-    for column in fronts:
+    for column in lines:
         text[column] = ["–" if np.isnan(value) else f"{value:.2f}" for value in rows[column]]
     yield markdown(text)
     yield f"![Test error against measured speed-up, by method](images/{name}-methods.png)"
 
 
-def comparison_figure(fronts: dict[str, pd.DataFrame]) -> Figure:
+def comparison_figure(lines: dict[str, pd.DataFrame]) -> Figure:
     """Test error against measured speed-up, a line a method."""
     made, (axes,) = figure(7.5, 4.6)
-    for (method, front), (colour, marker, dashes) in zip(fronts.items(), signs(), strict=False):
-        rows = front.sort_values("times faster")
-        axes.plot(rows["times faster"], rows["test error (%)"], color=colour, marker=marker, ls=dashes, label=method)
+    for (method, line), (colour, marker, dashes) in zip(lines.items(), signs(), strict=False):
+        axes.plot(line["times faster"], line["test error (%)"], color=colour, marker=marker, ls=dashes, label=method)
     axes.set(title="After the same fine-tuning", xlabel="times faster, as measured", ylabel="test error (%)")
     axes.legend()
     return made
@@ -239,7 +245,7 @@ def page(runs: dict[str, Results]) -> str:
         methods = methods_of(name, runs)
         parts += hypervolumes(methods)
         if len(methods) > 1:
-            parts += comparison(name, {method: front_of(run) for method, run in methods.items()})
+            parts += comparison(name, {method: line_of(run) for method, run in methods.items()})
     parts += published()
     return "\n\n".join(parts) + "\n"
 
@@ -256,8 +262,8 @@ def main(arguments: Sequence[str]) -> None:
         for name in experiments(runs):
             save(MAKERS["front.svg"](runs[name]), f"{name}-front")  # type: ignore[arg-type]
             if len(methods := methods_of(name, runs)) > 1:
-                fronts = {method: front_of(run) for method, run in methods.items()}
-                save(comparison_figure(fronts), f"{name}-methods")
+                lines = {method: line_of(run) for method, run in methods.items()}
+                save(comparison_figure(lines), f"{name}-methods")
 
 
 def save(made: Figure, name: str) -> None:
