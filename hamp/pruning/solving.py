@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from hamp.errors import UserError, one_line
+from hamp.outputs import alike
 from hamp.pruning.branches import Branch, find_branches
 from hamp.pruning.channels import Atlas
 from hamp.pruning.copying import copy_modules, to_meta
@@ -158,7 +159,7 @@ def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str
     for number, widths in enumerate(map(space.repair, drawn if macs < _LOOKED_AT / 10 else drawn[:1])):
         try:
             whole = _outputs(reference := masked(network.model, space, widths, scores), images)
-            if number == 0 and not _alike(_outputs(reference, images), whole):
+            if number == 0 and not alike(_outputs(reference, images), whole):
                 return ""
         except Exception:  # whatever the user's code does on other images than the example
             return ""
@@ -166,7 +167,7 @@ def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str
             found = _outputs(prune(network.model, space, widths, scores), images)
         except Exception as error:
             return one_line(error) or type(error).__name__
-        if not _alike(found, whole):
+        if not alike(found, whole):
             return "it computes something else than with its channels masked"
     return ""
 
@@ -179,22 +180,9 @@ def _random_images(example: Tensor) -> Tensor:
     return drawn.to(example.device, example.dtype)
 
 
-def _outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
+def _outputs(model: nn.Module, images: Tensor) -> Any:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        leaves = pytree.tree_leaves(model.eval()(images.clone()))
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-
-
-def _alike(one: list[Tensor], other: list[Tensor]) -> bool:
-    """Whether outputs are equal but for rounding."""
-    if [tensor.shape for tensor in one] != [tensor.shape for tensor in other]:
-        return False
-    pairs = [(a.double(), b.double()) for a, b in zip(one, other, strict=True)]
-    return all(torch.allclose(a, b, 1e-3, 1e-3 * _largest(b), equal_nan=True) for a, b in pairs)
-
-
-def _largest(tensor: Tensor) -> float:
-    return float(tensor.nan_to_num(0.0, 0.0, 0.0).abs().max()) if tensor.numel() else 0.0
+        return model.eval()(images.clone())
 
 
 def _innermost(network: Network, forced: set[str]) -> str:
