@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= config/config.yaml
 PROFILE ?= workflow/profiles/local
-NAME = $(shell sed -n 's/^name: *\([^ #]*\).*/\1/p' $(CONFIG) | tail -n 1)
+NAME = $(or $(shell sed -n 's/^name: *\([^ #]*\).*/\1/p' $(CONFIG) | tail -n 1),digits)
 SNAKEMAKE = $(BIN)/snakemake --configfile $(CONFIG) --workflow-profile $(PROFILE)
 
 .PHONY: run report test browser cluster drill-slurm unit lint format documents lock results bench clean

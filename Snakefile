@@ -35,6 +35,7 @@ workflow.localrules(*local_stages(CONFIG))
 
 onstart:
     spare_the_scheduler()
+    look_for_devices()
     look_at_slurm()
 
 

@@ -43,6 +43,7 @@ COMPARED = {"seed1": "hamp, seed 1", "seed2": "hamp, seed 2", "netadapt": "NetAd
 
 def keep(folder: Path) -> None:
     """Copy a finished run's small tables to docs/data, with their places in the run's folder."""
+    folder = folder.resolve()  # which has a name, also where it is `.`
     results = Results(folder)
     archives = [
         results.generation(search, results.settings.search.last(search[0])) / "archive.parquet"
@@ -161,9 +162,9 @@ def hypervolumes(methods: dict[str, Results]) -> Iterable[str]:
 
 def line_of(results: Results) -> pd.DataFrame:
     """Times faster and test error of the unpruned network, fine-tuned as the others are, and of the front's."""
-    front = front_of(results).sort_values("times faster")[["times faster", "test error (%)"]]
+    front = front_of(results)[["times faster", "test error (%)"]]
     unpruned = {"times faster": 1.0, "test error (%)": 100 * results.front["reference_error_test"][0].as_py()}
-    return pd.concat([pd.DataFrame([unpruned]), front], ignore_index=True)
+    return pd.concat([pd.DataFrame([unpruned]), front]).sort_values("times faster", ignore_index=True)
 
 
 def at_speed(line: pd.DataFrame, speed: float) -> float:

@@ -115,7 +115,7 @@ def make_problem(config: Config, folder: Path, profiles: Profiles | None = None)
     shape = (channels, height, width)
     judge = task(config.task)
     if config.network.weights is not None:
-        model, _ = given(config.network, len(train.classes), channels)
+        model, _ = given(config.network, config.network.weights, len(train.classes), channels)
     else:
         model, _ = pretrain(
             config.network,

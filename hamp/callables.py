@@ -110,10 +110,22 @@ def _module_at(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         found.loader.exec_module(module)
+        _check_neighbours(path.resolve())
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _check_neighbours(path: Path) -> None:
+    """Check that what a file imports from beside it is not of the same name beside another file of the user."""
+    folders = {Path(module.__file__ or "").parent for name, module in sys.modules.items() if name.startswith(_OWN)}
+    for name in _imported(path):
+        there = getattr(sys.modules.get(name), "__file__", None)
+        beside = [path.parent / f"{name}.py", path.parent / name / "__init__.py"]
+        another = there and Path(there) not in beside and folders & set(Path(there).parents[:2])
+        if another and any(map(Path.is_file, beside)):
+            raise ImportError(f"its '{name}' is not that beside it, but {there}, imported before; rename one")
 
 
 def _imported(file: Path) -> set[str]:

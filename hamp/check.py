@@ -79,6 +79,7 @@ def _network(config: Config, data: Any) -> None:
     model = build(config.network, len(data.classes), data.channels)
     if config.network.weights is not None:
         load_weights(model, config.network.weights)
+    _exportable(model, data.channels, config)
     space = space_of(model, (data.channels, config.data.image_size, config.data.image_size), config.pruning)
     if config.task == "classification":
         _outputs(model, data, config)
@@ -90,10 +91,30 @@ def _network(config: Config, data: Any) -> None:
         )
 
 
+def _exportable(model: Any, channels: int, config: Config) -> None:
+    """Check that the front can be exported, which comes after the whole search."""
+    import torch
+
+    from hamp import export
+
+    size = config.data.image_size
+    whole = export.deployable(model, torch.zeros(channels), torch.ones(channels))
+    try:
+        export.check(whole, torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0)))
+    except UserError as error:
+        reason = str(error).partition(": ")[2]
+        raise UserError(f"network.name: '{config.network.name}' cannot be exported: {reason}") from error
+
+
 def _outputs(model: Any, data: Any, config: Config) -> None:
     """Check that there is an output for each class; more are of no harm."""
     import torch
 
+    if not data.classes:
+        raise UserError(
+            f"task: 'classification' needs classes, but the targets of {config.data.source} are no whole numbers; "
+            "give them as such, or name a task (path/to/file.py:callable)"
+        )
     size = config.data.image_size
     with torch.inference_mode():
         outputs = model.eval()(torch.zeros(1, data.channels, size, size))

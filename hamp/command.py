@@ -3,6 +3,10 @@
 import argparse
 import os
 import sys
+
+# As Snakemake has it, and before numpy is imported: sums come out a little differently with another number of threads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -69,8 +73,6 @@ class StageParser(argparse.ArgumentParser):
 def run(main: Callable[[], None]) -> None:
     """Call a script's main function; a user's mistake ends it with one line and exit status 1."""
     _settle_pyarrow_without_pandas()
-    # As Snakemake has it: sums come out a little differently with another number of threads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         main()
     except UserError as error:

@@ -8,6 +8,7 @@ the normalisation is inside (but for bare weights, which have it in their metada
 import io
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -20,9 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 from hamp.models.normalised import Normalised
 from hamp.models.weights import save_weights
+from hamp.outputs import alike
 from hamp.tables import atomic
 
 Format = Literal["onnx", "pt2", "torchscript", "safetensors"]
@@ -86,14 +88,41 @@ def write(form: Format, model: Normalised, examples: Tensor, path: Path, told: M
         try:
             _WRITERS[form](model, examples, temporary, told, _names(outputs))
         except (RuntimeError, ValueError, torch.onnx.OnnxExporterError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"{path}: this network cannot be written as {form}: {first}") from error
-        found = _READERS[form](temporary, model, examples)
+            raise UserError(f"{path}: this network cannot be written as {form}: {one_line(error)}") from error
+        try:
+            found = _READERS[form](temporary, model, examples)
+        except Exception as error:  # each program that reads has errors of its own
+            raise UserError(
+                f"{path}: the {form} file does not take {len(examples)} images ({one_line(error)}); in the network's "
+                "code the number of images must be x.shape[0], not a Python number such as len(x) or int(x.shape[0])"
+            ) from error
         differences = [float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True)]
         for difference, output in zip(differences, expected, strict=True):
             if not difference <= TOLERANCE * max(1.0, float(np.abs(output).max())):
                 raise UserError(f"{path}: the {form} file's outputs differ from the network's by {difference:.2g}")
     return max(differences)
+
+
+def check(model: Normalised, examples: Tensor) -> None:
+    """Check that a network can be written as ONNX, for any number of images; mostly without writing it.
+
+    Args:
+        model: in evaluation mode.
+        examples: as those of `write`.
+
+    Raises:
+        UserError: it cannot.
+    """
+    # A trace takes a tenth of the time, and holds what is written as ONNX: where it goes well, so will that. Where it
+    # does not, ONNX's exporter may know another way.
+    try:
+        with torch.inference_mode():
+            sound = alike(_traced(model, examples)(examples), model(examples))
+    except Exception:  # of the network's code, as it is traced or run
+        sound = False
+    if not sound:
+        with tempfile.TemporaryDirectory() as folder:
+            write("onnx", model, examples, Path(folder) / "network.onnx", {})
 
 
 def _arrays(outputs: Any) -> list[np.ndarray]:
@@ -157,12 +186,18 @@ def _run_pt2(path: Path, model: Normalised, examples: Tensor) -> list[np.ndarray
 
 
 def _torchscript(model: Normalised, examples: Tensor, path: Path, told: Metadata, names: list[str]) -> None:
+    traced = _traced(model, examples)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(model, examples[:2], check_trace=False, strict=False)  # allows dicts of outputs
         buffer = io.BytesIO()
         torch.jit.save(traced, buffer, _extra_files={METADATA_FILE: json.dumps(told)})
     path.write_bytes(buffer.getvalue())
+
+
+def _traced(model: Normalised, examples: Tensor) -> Any:
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(model, examples[:2], check_trace=False, strict=False)  # allows dicts of outputs
 
 
 def _run_torchscript(path: Path, model: Normalised, examples: Tensor) -> list[np.ndarray]:

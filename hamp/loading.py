@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from hamp.candidates import UNPRUNED
@@ -78,20 +78,25 @@ def load_parts(results: Results, candidate: str) -> Loaded:
 
 
 def _images(path: Path) -> tuple[Tensor, Tensor, tuple[int, int, int], tuple[str, ...]]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run the data stage, which makes it")
-    with safe_open(str(path), "pt") as file:
-        _, channels, height, width = file.get_slice("images").get_shape()
-        classes = tuple(json.loads(file.metadata()["classes"]))
-        mean, std = (file.get_tensor(name).to(torch.float32).clone() for name in ("mean", "std"))
+    try:
+        with safe_open(str(path), "pt") as file:
+            _, channels, height, width = file.get_slice("images").get_shape()
+            classes = tuple(json.loads(file.metadata()["classes"]))
+            mean, std = (file.get_tensor(name).to(torch.float32).clone() for name in ("mean", "std"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the data stage, which makes it") from None
+    except (SafetensorError, KeyError) as error:
+        raise UserError(f"{path}: not a file of the data stage ({error}); copy or make it again") from None
     return mean, std, (channels, height, width), classes
 
 
 def _located(network: Network, folder: Path) -> Network:
     """The settings with the path of the user's own file as it is from here: it was relative to where the run began."""
     file, separator, function = network.name.rpartition(":")
-    if separator and file.endswith(".py") and not Path(file).is_file():
-        return network.model_copy(update={"name": f"{folder.resolve().parents[1] / file}:{function}"})
+    # Not resolved: `results` may be a link to another disk.
+    began = folder.absolute().parents[1:2]
+    if separator and file.endswith(".py") and not Path(file).is_file() and began:
+        return network.model_copy(update={"name": f"{began[0] / file}:{function}"})
     return network
 
 

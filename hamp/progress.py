@@ -1,5 +1,6 @@
 """How far a search is, in one line: for the log of each generation and for `hamp watch`."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,12 @@ SHOWN |= {
     "macs": ("multiply-adds", 1e-6, " M"),
     "parameters": ("parameters", 1e-3, " k"),
 }
+
+
+def digits(value: float, count: int = 3) -> str:
+    """A number with so many significant digits, as the report's page writes it: without exponent."""
+    power = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{min(6, max(0, count - 1 - power))}f}"
 
 
 def worded(objective: str) -> str:
@@ -34,7 +41,7 @@ def line(archive: pa.Table, objectives: Sequence[str]) -> str:
     best = []
     for name, least in zip(objectives, np.min(values, axis=0), strict=True):
         _, factor, unit = SHOWN[name.partition("@")[0]]
-        best.append(f"{worded(name)} {factor * least:.3g}{unit}")
+        best.append(f"{worded(name)} {digits(factor * least)}{unit}")
     volume = history(archive, objectives)[2][-1]
     return (
         f"{len(archive)} evaluated, {int(non_dominated(values).sum())} on the front, hypervolume {volume:.4f}, "

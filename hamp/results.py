@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -80,6 +81,16 @@ class Results:
         """The unpruned network as the search evaluated it (a row of EVALUATED)."""
         archive = next(iter(self.archives.values()))
         return archive.filter(pc.equal(archive["origin"], UNPRUNED)).to_pylist()[0]
+
+    @cached_property
+    def evaluated(self) -> np.ndarray:
+        """Latency (ms) and validation error of all that the searches evaluated, (n, 2), to be shown beside the front.
+
+        The front was measured again in a session of its own: latencies are scaled to it by the unpruned network's.
+        """
+        scale = self.front["baseline_latency_ms"][0].as_py() / self.unpruned["latency_ms"]
+        found = [tables.columns(archive, ["latency_ms", "error"]) for archive in self.archives.values()]
+        return np.concatenate(found) * [scale, 1.0]
 
     @cached_property
     def space(self) -> pa.Table:

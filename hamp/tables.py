@@ -289,6 +289,9 @@ def read(path: Path | str, schema: pa.Schema) -> pa.Table:
         raise UserError(f"{path}: no such file; run the stage that makes it") from None
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); delete it and run again") from None
+    except OSError as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be read ({first}); if it is damaged, delete it and run again") from None
     schema = beyond(schema, table.column_names)
     for field in schema:
         if field.name not in table.column_names:

@@ -17,6 +17,7 @@ from hamp.choice import OBJECTIVES, Choice, Preference, choose
 from hamp.cli.options import MaxError, MaxLatency, MaxMemory, ResultsArgument, folder_of, limits
 from hamp.errors import UserError
 from hamp.hardware.devices import analytic
+from hamp.progress import digits
 from hamp.results import Results
 
 Network = Mapping[str, Any]
@@ -98,9 +99,11 @@ def lines_of(row: Network, predicted: bool) -> list[str]:
     speed = f"{base / row['latency_ms']:.3g} times as fast as the unpruned network ({slow:.3g} to {fast:.3g})"
     if not row["faster"]:
         speed = f"NOT faster than the unpruned network beyond the noise ({slow:.3g} to {fast:.3g} times)"
-    latency = f"{row['latency_ms']:.3g} ± {half:.2g} ms measured, {row['latency_predicted_ms']:.3g} predicted"
+    latency = (
+        f"{digits(row['latency_ms'])} ± {digits(half, 2)} ms measured, {digits(row['latency_predicted_ms'])} predicted"
+    )
     if predicted:
-        latency = f"{row['latency_ms']:.3g} ms predicted for the described device"
+        latency = f"{digits(row['latency_ms'])} ms predicted for the described device"
     points = 100 * (row["error_test"] - row["reference_error_test"])
     return [
         row["candidate"],
@@ -108,8 +111,8 @@ def lines_of(row: Network, predicted: bool) -> list[str]:
         f"  validation   {row['error_validation']:.2%}",
         f"  latency      {latency}",
         f"  speed        {speed}",
-        f"  memory       {row['memory_bytes'] / 1e6:.3g} MB, {row['parameters']:,} parameters, "
-        f"{row['macs'] / 1e6:.3g} M multiply-adds",
+        f"  memory       {digits(row['memory_bytes'] / 1e6)} MB, {row['parameters']:,} parameters, "
+        f"{digits(row['macs'] / 1e6)} M multiply-adds",
         f"  found by     {row['method']}, seed {row['seed']}",
     ]
 
@@ -120,8 +123,9 @@ def nothing_fits(choice: Choice, given: Mapping[str, float]) -> str:
     for name in OBJECTIVES:
         if name in choice.excess:
             word, factor, unit = UNITS[name]
-            value, limit, excess = (factor * x for x in (choice.network[name], given[name], choice.excess[name]))
-            over.append(f"its {word} of {value:.4g}{unit} is {excess:.3g}{unit} over the limit of {limit:.4g}{unit}")
+            value, excess = digits(factor * choice.network[name], 4), digits(factor * choice.excess[name])
+            limit = f"{factor * given[name]:g}"
+            over.append(f"its {word} of {value}{unit} is {excess}{unit} over the limit of {limit}{unit}")
     return f"no network is within the limits; the nearest is {choice.network['candidate']}: {' and '.join(over)}"
 
 
@@ -134,11 +138,11 @@ def _aligned(table: pa.Table) -> str:
                 row["candidate"],
                 f"{100 * row['error_validation']:.2f}",
                 f"{100 * row['error_test']:.2f}",
-                f"{row['latency_ms']:.3g}",
-                f"{row['latency_iqr_ms'] / 2:.2g}",
+                digits(row["latency_ms"]),
+                digits(row["latency_iqr_ms"] / 2, 2),
                 f"{row['baseline_latency_ms'] / row['latency_ms']:.3g}x",
-                f"{row['memory_bytes'] / 1e6:.3g}",
-                f"{row['macs'] / 1e6:.3g}",
+                digits(row["memory_bytes"] / 1e6),
+                digits(row["macs"] / 1e6),
                 f"{row['parameters']:,}",
                 f"{row['method']}/{row['seed']}",
                 "" if row["faster"] else "not faster",

@@ -2,12 +2,22 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hamp.cli.options import ResultsArgument, folder_of
 from hamp.errors import UserError
+
+if TYPE_CHECKING:
+    from hamp.cluster.controller import Run
+
+
+GoneOption = Annotated[
+    bool, typer.Option("--gone", help="The machine that the last controller ran on is no more, so don't ask it.")
+]
+REPLACING = ("--set-resources", "--default-resources", "--set-threads")
+"""Options of Snakemake that are not laid over what a profile says, but come in place of it."""
 
 
 def submit(
@@ -20,6 +30,7 @@ def submit(
         bool, typer.Option("--job", help="The controller is a SLURM job, not a process on this machine.")
     ] = False,
     sbatch: Annotated[str, typer.Option(help="Options of that job, as '--time=3-0 --partition=long'.")] = "",
+    gone: GoneOption = False,
 ) -> None:
     """Start a run on the cluster, from a frozen copy of code, configuration and profile, and come back at once.
 
@@ -31,20 +42,26 @@ def submit(
     from hamp.cli.configurations import read_configuration
     from hamp.cluster import controller
     from hamp.cluster.freezing import freeze, frozen_folder
-    from hamp.cluster.local import check_reach
+    from hamp.cluster.local import check_reach, reached
     from hamp.digest import ROOT
 
     if sbatch and not job:
         raise UserError("--sbatch: is for a controller that is a job; add --job")
+    if bad := [word for word in snakemake or () if word.partition("=")[0] in REPLACING]:
+        raise UserError(
+            f"{bad[0]}: would replace all that the profile sets, --exclusive too; write it into the profile"
+        )
     settings = read_configuration(configuration)
     check_reach(settings)
+    if job and (far := reached(settings)):
+        print(f"--job: {' and '.join(far)} must be reached from the node that the controller's job runs on")
     working = Path.cwd()
     results = working / "results" / settings.name
     profile = profile or ROOT / "workflow" / "profiles" / "slurm"
     controller.profile_of(profile)
     again = (frozen_folder(working, settings.name) / controller.RECORD).is_file()
     if again:
-        controller.clear(controller.load(results), print)
+        controller.clear(controller.load(results), print, gone)
     check_once(settings, working / ".snakemake" / "hamp")
     folder = freeze(working, configuration, settings, profile)
     results.mkdir(parents=True, exist_ok=True)
@@ -65,12 +82,7 @@ def status(results: ResultsArgument = None) -> None:
     folder = folder_of(results)
     run = controller.load(folder)
     where = f"job {run.job}" if run.job else f"process {run.process} on {run.host}"
-    if controller.alive(run):
-        print(f"controller: {where}")
-    elif controller.finished(run):
-        print("controller: has finished")
-    else:
-        print(f"controller: {where} has ended before the run did; `hamp resume {folder}` goes on")
+    print(f"controller: {_state(run, where, folder)}")
     waiting: Counter[tuple[str, str, str]] = Counter()
     for job in controller.jobs(run):
         waiting[job.state.lower(), job.stage, job.reason if job.state == "PENDING" else ""] += 1
@@ -81,10 +93,23 @@ def status(results: ResultsArgument = None) -> None:
     print(f"log: {run.log}")
 
 
+def _state(run: "Run", where: str, folder: Path) -> str:
+    from hamp.cluster import controller
+
+    if controller.finished(run):
+        return "has finished"
+    try:
+        alive = controller.alive(run)
+    except UserError as error:
+        return str(error)
+    return where if alive else f"{where} has ended before the run did; `hamp resume {folder}` goes on"
+
+
 def resume(
     results: ResultsArgument = None,
     job: Annotated[bool, typer.Option("--job", help="The controller is a SLURM job.")] = False,
     sbatch: Annotated[str, typer.Option(help="Options of that job.")] = "",
+    gone: GoneOption = False,
 ) -> None:
     """Go on with a run whose controller has ended, whatever ended it, on the same frozen copy.
 
@@ -100,7 +125,7 @@ def resume(
         raise UserError("--sbatch: is for a controller that is a job; add --job")
     folder = folder_of(results)
     run = controller.load(folder)
-    controller.clear(run, print)
+    controller.clear(run, print, gone)
     controller.unlock(run)
     _started(controller.start(run, shlex.split(sbatch) if job else None), folder)
 
@@ -147,6 +172,6 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _started(run, results: Path) -> None:
+def _started(run: "Run", results: Path) -> None:
     where = f"job {run.job}" if run.job else f"process {run.process}"
     print(f"controller: {where}, jobs named {run.prefix}_*\nlog: {run.log}\nhow far it is: hamp status {results}")

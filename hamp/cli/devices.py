@@ -35,6 +35,7 @@ def measure(
     from hamp.candidates import UNPRUNED
     from hamp.configuration.blocks import Measure
     from hamp.hardware.measuring import measure as timed
+    from hamp.progress import digits
 
     files = [name for name in networks if name.endswith(".onnx")]
     if files and len(files) < len(networks):
@@ -43,7 +44,7 @@ def measure(
         settings = changed(Device(runtime="onnxruntime", batch_size=1), {}, device)
         prepared, reference = _files(files, settings), files[0]
     else:
-        from hamp.hardware.devices import analytic, load
+        from hamp.hardware.devices import analytic, available, load
         from hamp.loading import load_parts
         from hamp.results import Results
 
@@ -54,6 +55,7 @@ def measure(
                 f"--device: on the described device '{settings.description}' nothing is measured; name one that can "
                 "be, as --device runtime=pytorch"
             )
+        available(settings)
         found = [load_parts(run, name) for name in dict.fromkeys([UNPRUNED, *networks])]
         prepare = load(settings).prepare
         prepared = {item.candidate: prepare(item.network, item.shape, settings) for item in found}
@@ -66,7 +68,7 @@ def measure(
             " (within the noise)" if abs(share - 1) * row["latency_ms"] <= 2 * half else ""
         )
         told = "what the others are compared with" if row["candidate"] == reference else told
-        print(f"{row['candidate']:<{width}}  {row['latency_ms']:>8.4g} ± {half:.2g} ms  {told}")
+        print(f"{row['candidate']:<{width}}  {digits(row['latency_ms'], 4):>8} ± {digits(half, 2)} ms  {told}")
 
 
 def profile(
@@ -84,6 +86,7 @@ def profile(
     from hamp.hardware.devices import available
     from hamp.hardware.predictor import baseline_of
     from hamp.hardware.validation import told
+    from hamp.progress import digits
     from hamp.seeding import seed_of
     from hamp.stages.space import space as space_of
     from hamp.tables import write
@@ -97,9 +100,8 @@ def profile(
     table = profiling.build(model, space, shape, target, settings.profile, None, seed)
     write(table, output)
     layers = sum(kind == "layer" for kind in table["kind"].to_pylist())
-    print(
-        f"{output}: unpruned network {baseline_of(table):.4g} ms; {layers} layers, {len(table) - layers} networks timed"
-    )
+    unpruned = digits(baseline_of(table), 4)
+    print(f"{output}: unpruned network {unpruned} ms; {layers} layers, {len(table) - layers} networks timed")
     if validate:
         figures = profiling.validate(model, space, shape, target, settings.measure, None, seed, table, validate)
         if not len(figures):
@@ -138,6 +140,7 @@ def changed(device: Device, further: Mapping[str, Device], changes: list[str] | 
         UserError: a key, a value or a name is not allowed.
     """
     from hamp.configuration.validate import load
+    from hamp.hardware.devices import OF_RUNTIME
 
     values: dict[str, Any] = device.model_dump()
     for change in changes or []:
@@ -149,7 +152,11 @@ def changed(device: Device, further: Mapping[str, Device], changes: list[str] | 
         else:
             named = f", or a further device ({', '.join(further)})" if further else ""
             raise UserError(f"--device: '{change}' must be KEY=VALUE, as batch_size=1{named}")
-    latency = "predicted" if values.get("runtime") == "roofline" else "measured"
+    runtime = values.get("runtime")
+    if runtime != device.runtime:  # what only the former runtime had is not meant for this one
+        given = {change.partition("=")[0] for change in changes or []}
+        values |= {key: None for key, other in OF_RUNTIME.items() if runtime != other and key not in given}
+    latency = "predicted" if runtime == "roofline" else "measured"
     return load({"device": values, "measure": {"latency": latency}}).device
 
 

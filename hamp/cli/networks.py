@@ -25,9 +25,11 @@ def export(
     folder = folder_of(results)
     import torch
 
+    from hamp.candidates import UNPRUNED
     from hamp.export import deployable, metadata, write
     from hamp.hardware import fingerprint
     from hamp.loading import load_parts
+    from hamp.progress import digits
     from hamp.results import Results
     from hamp.tables import PROFILE, read
 
@@ -35,7 +37,7 @@ def export(
     found = load_parts(run, candidate)
     model = deployable(found.network, found.mean, found.std)
     figures: dict[str, object] = {}
-    for row in run.front.to_pylist():
+    for row in [] if found.candidate == UNPRUNED else run.front.to_pylist():
         if row["candidate"] == found.candidate:
             names = ("error_validation", "error_test", "latency_ms", "latency_iqr_ms", "baseline_latency_ms")
             figures = {name: row[name] for name in (*names, "memory_bytes", "macs", "parameters")}
@@ -47,7 +49,7 @@ def export(
     path = output or Path(f"{found.candidate}{SUFFIX[form]}")
     difference = write(form, model, examples, path, told)
     size = path.stat().st_size / 1e6
-    print(f"{path}: {size:.3g} MB; loaded again, its outputs differ from the network's by at most {difference:.1e}")
+    print(f"{path}: {digits(size)} MB; loaded again, its outputs differ from the network's by at most {difference:.1e}")
 
 
 def inspect(

@@ -19,7 +19,7 @@ import yaml
 
 from hamp.cluster import slurm
 from hamp.cluster.freezing import PROFILE, SETTINGS, frozen_folder
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 from hamp.tables import atomic
 
 RECORD = "run.json"
@@ -97,7 +97,9 @@ def alive(run: Run) -> bool:
     if run.process is None:
         return False
     if run.host != socket.gethostname():
-        raise UserError(f"the controller of this run was started on {run.host}; ask there")
+        raise UserError(
+            f"the controller of this run was started on {run.host}; ask there, or, if {run.host} is gone, add --gone"
+        )
     try:
         process = psutil.Process(run.process)
         return abs(process.create_time() - run.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
@@ -148,13 +150,18 @@ def start(run: Run, sbatch: Sequence[str] | None) -> Run:
     return run
 
 
-def clear(run: Run, say: Callable[[str], None]) -> None:
+def clear(run: Run, say: Callable[[str], None], gone: bool = False) -> None:
     """Cancel the run's orphans and wait until they have ended.
+
+    Args:
+        run: whose controller has ended.
+        say: tells what is cancelled.
+        gone: so has the machine that the controller ran on, which can't be asked.
 
     Raises:
         UserError: the controller lives, or some jobs would not end.
     """
-    if alive(run):
+    if not gone and alive(run):
         raise UserError(f"{_words(run)} still controls this run; `hamp status` tells how far it is")
     orphans = [job for job in jobs(run) if job.state not in slurm.ENDING]
     if orphans:
@@ -200,10 +207,14 @@ def profile_of(folder: Path) -> dict[str, Any]:
     file = folder / "config.yaml"
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{file}: no such file; give the folder of a profile, such as workflow/profiles/slurm"
         ) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: not YAML: {one_line(error)}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{file}: must be settings of Snakemake, one `key: value` a line")
     if settings.get("executor") != "slurm":
         raise UserError(f"{file}: executor: {settings.get('executor')}, must be slurm")
     return settings

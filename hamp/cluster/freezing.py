@@ -8,6 +8,7 @@ directory are made absolute.
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,10 @@ def freeze(working: Path, configuration: Path, settings: Config, profile: Path) 
         if not file.is_absolute() and not _leads_out(file) and not (target / file).exists():
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             _copy(working / file, target / file)
-    for name in ("results", ".snakemake"):
-        (working / name).mkdir(exist_ok=True)
+    # What is linked must be there: what is downloaded belongs beside the results, not into a copy.
+    downloaded = [settings.data.root] if settings.data.download and settings.data.root else []
+    for name in ("results", ".snakemake", *downloaded):
+        (working / name).mkdir(parents=True, exist_ok=True)
     _link(working, target)
     return target
 
@@ -92,6 +95,8 @@ def _leads_out(path: Path) -> bool:
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        for folder in (target, *filter(Path.is_dir, target.rglob("*"))):  # the checkout may be read-only
+            folder.chmod(folder.stat().st_mode | stat.S_IRWXU)
     else:
         shutil.copy2(source, target)
 

@@ -32,6 +32,12 @@ def local_stages(settings: Config) -> list[str]:
     return [*LIGHT, *(["data"] if settings.data.download else []), *measuring]
 
 
+def reached(settings: Config) -> list[str]:
+    """What the stages that run beside Snakemake need from outside of the cluster."""
+    hosts = [f"'{device.host}'" for device in settings.all_devices.values() if device.runtime == "remote"]
+    return [*(["the internet (data.download)"] if settings.data.download else []), *hosts]
+
+
 def check_reach(settings: Config) -> None:
     """Check that each stage can reach its devices from one place.
 

@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,10 +22,13 @@ from hamp.cluster.slurm import LONGEST_LOOK_INTERVAL
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
 from hamp.evolution.methods import METHODS
+from hamp.hardware.devices import elsewhere
 
 LIGHT = ("vary", "surrogate", "local_search", "select")
 BEFORE = ("data", "pretrain", "space", "scores", "sensitivity", "profile")
 """Stages before the search, in a chain."""
+TRAINING = ("pretrain", "scores", "sensitivity", "evaluate", "finetune", "test")
+MEASURING = ("profile", "measure", "remeasure")
 AFTER = ("test", "remeasure", "export")
 """Jobs after fine-tuning, side by side."""
 LIKELY = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
@@ -43,6 +47,13 @@ class Line:
     def of(self, number: int) -> float:
         """Seconds for a number of candidates."""
         return self.fixed + self.each * number
+
+
+class Job(NamedTuple):
+    """A job on a node: of which stage (`profile-nano` of a further device), and the seconds of its work."""
+
+    stage: str
+    work: float
 
 
 @dataclass(frozen=True)
@@ -127,20 +138,22 @@ def costs(results: Path) -> Costs:
         tables = results / file.parent.relative_to(folder)
         if stage.startswith("evaluate-"):
             table = tables / f"{stage.replace('evaluate', 'errors')}.parquet"
-            if table.is_file():  # another number of shards, tried before, leaves its benchmarks behind
+            # Another number of shards, tried before, leaves benchmarks behind; a job that is run again has no table.
+            if table.is_file():
                 evaluations.append((_rows(table), seconds))
-        elif stage == "measure":
-            measurings.append((_rows(tables / "measured.parquet"), seconds))
+        elif stage == "measure" and (table := tables / "measured.parquet").is_file():
+            measurings.append((_rows(table), seconds))
         elif stage in LIGHT:
             light.setdefault(stage, []).append(seconds)
     if not evaluations:
         raise UserError(f"{results}: no generation was evaluated yet; run it for one generation first")
     once = {file.stem: _seconds(file) for file in folder.glob("*.tsv") if "-of-" not in file.stem}
     start = once.get("scores", min(seconds for _, seconds in evaluations) / 2)
-    tuned = [
-        (_rows(results / "front" / f"{file.stem.replace('finetune', 'finetuned')}.parquet"), _seconds(file))
+    tables_of = {
+        file: results / "front" / f"{file.stem.replace('finetune', 'finetuned')}.parquet"
         for file in folder.glob("finetune-*.tsv")
-    ]
+    }
+    tuned = [(_rows(table), _seconds(file)) for file, table in tables_of.items() if table.is_file()]
     return Costs(
         light={stage: statistics.fmean(values) for stage, values in light.items()},
         evaluate=line(evaluations, start),
@@ -241,16 +254,17 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     if settings.measure.latency == "predicted" and recorded.measure is not None:
         light += searches * (recorded.measure.of(settings.search.offspring) + times.step)
 
-    def jobs_of(candidates: int) -> list[float]:
+    def jobs_of(candidates: int) -> list[Job]:
         sizes = [len(range(shard, candidates, shards)) for shard in range(shards)]
         works = [recorded.evaluate.of(size) for size in sizes if size] + [recorded.evaluate.fixed / 2] * sizes.count(0)
-        return works + ([measured.of(candidates)] if measured else [])
+        jobs = [Job("evaluate", work) for work in works]
+        return [*jobs, Job("measure", measured.of(candidates))] if measured else jobs
 
     # Of several methods, all are taken to go on for as long as the longest.
     generations = [settings.search.last(method) for method in settings.methods]
     first, later = jobs_of(settings.search.population), jobs_of(settings.search.offspring)
-    ended, seen = wave(later * searches, nodes, times)
-    longest = max(later)
+    ended, seen = wave(_works(later) * searches, nodes, times)
+    longest = max(_works(later))
     parts = {
         "the slowest shard": recorded.evaluate.of(-(-settings.search.offspring // shards)),
         "measuring": max(longest - recorded.evaluate.of(-(-settings.search.offspring // shards)), 0.0),
@@ -261,38 +275,54 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     }
     generation = light + seen
     select = searches * (recorded.light.get("select", 0.0) + times.step)
-    search = select + wave(first * searches, nodes, times)[1] + max(generations) * generation
+    search = select + wave(_works(first) * searches, nodes, times)[1] + max(generations) * generation
     local = local_stages(settings)
     profiles = {f"profile-{name}": "profile_further" for name in settings.devices}
     stages = {**{name: name for name in recorded.once}, **profiles}
     alone = [
-        recorded.once[name] for name in (*BEFORE, *profiles) if name in recorded.once and stages[name] not in local
+        Job(name, recorded.once[name])
+        for name in (*BEFORE, *profiles)
+        if name in recorded.once and stages[name] not in local
     ]
-    once = sum(wave([work], nodes, times)[1] for work in alone)
+    once = sum(wave([job.work], nodes, times)[1] for job in alone)
     beside = [work for name, work in recorded.once.items() if stages[name] in local]
     once += sum(beside) + len(beside) * times.step
-    tuning: list[float] = []
+    tuning: list[Job] = []
     if recorded.finetune is not None:
         networks = settings.finetune.members + 1
         sizes = [len(range(shard, networks, settings.finetune.shards)) for shard in range(settings.finetune.shards)]
-        tuning = [recorded.finetune.of(size) for size in sizes]
-        once += wave(tuning, nodes, times)[1]
-    side = [recorded.once[name] for name in AFTER if name in recorded.once and name not in local]
+        tuning = [Job("finetune", recorded.finetune.of(size)) for size in sizes]
+        once += wave(_works(tuning), nodes, times)[1]
+    side = [Job(name, recorded.once[name]) for name in AFTER if name in recorded.once and name not in local]
     if side:
-        once += wave(side, nodes, times)[1]
+        once += wave(_works(side), nodes, times)[1]
     in_search = first * searches + later * len(settings.seeds) * sum(generations)
-    works = [*in_search, *alone, *tuning, *side]
-    on_gpu = works if settings.hardware == "cuda" else []
+    jobs = [*in_search, *alone, *tuning, *side]
+    hours = [(job.work + times.start + times.end) / 3600 for job in jobs]
     return Plan(
         shards=shards,
         generation=generation,
         search=search,
         total=once + search,
-        jobs=len(works),
-        job_hours=(sum(works) + len(works) * (times.start + times.end)) / 3600,
-        gpu_hours=(sum(on_gpu) + len(on_gpu) * (times.start + times.end)) / 3600,
+        jobs=len(jobs),
+        job_hours=sum(hours),
+        gpu_hours=sum(spent for job, spent in zip(jobs, hours, strict=True) if _on_gpu(job.stage, settings)),
         parts=parts,
     )
+
+
+def _works(jobs: Iterable[Job]) -> list[float]:
+    return [job.work for job in jobs]
+
+
+def _on_gpu(stage: str, settings: Config) -> bool:
+    """Whether a job of the stage asks for a GPU, as its rule does."""
+    if stage in TRAINING:
+        return settings.hardware == "cuda"
+    kind, _, name = stage.partition("-")
+    devices = settings.all_devices if kind in ("measure", "remeasure") else {name: settings.all_devices[name]}
+    here = [device for device in devices.values() if not elsewhere(device)]
+    return kind in MEASURING and any(device.processor == "cuda" for device in here)
 
 
 def recommended(settings: Config, recorded: Costs, times: Overheads, nodes: int) -> int:

@@ -62,7 +62,7 @@ else:
 class Block(BaseModel):
     """A group of settings; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False, protected_namespaces=())
 
 
 class Data(Block):
@@ -336,7 +336,7 @@ class Sensitivity(Block):
 
 
 class Portfolio(Block):
-    """What survivors and the final front are chosen for (methods `hamp`, `portfolio`, `prescreen`, `local_search`)."""
+    """What survivors (methods `hamp`, `portfolio`, `prescreen`) and the final front are chosen for."""
 
     value: Literal["hypervolume", "tchebycheff"] = Field(
         "hypervolume",

@@ -28,7 +28,7 @@ def load(settings: Mapping[str, Any], here: bool = False) -> Config:
     config, mistakes = _parse(settings)
     mistakes += combinations(config)
     if here:
-        mistakes += _devices(config)
+        mistakes += lacks(config)
     if mistakes:
         # A device whose settings cannot go together is not available either: told once.
         raise UserError("\n".join(dict.fromkeys(mistakes)))
@@ -82,7 +82,7 @@ def _refusal(config: Config, name: str, look: Callable[[Device], None]) -> str:
     return ""
 
 
-def _devices(config: Config) -> list[str]:
+def lacks(config: Config) -> list[str]:
     """What is missing on this machine of the devices to measure on, of their energy counters, and to train on."""
     from hamp.hardware import energy
     from hamp.hardware.devices import available

@@ -124,15 +124,21 @@ def _unpack(root: Path) -> None:
     import torchvision.datasets
 
     place = root / "unpacking"
-    for split in ("train", "val"):
-        if not (root / split).is_dir():
-            shutil.rmtree(place, ignore_errors=True)  # of an attempt that was killed
-            place.mkdir()
-            for name in IMAGENET_ARCHIVES:
-                (place / name).symlink_to((root / name).resolve())
-            torchvision.datasets.ImageNet(place, split=split)
-            (place / split).rename(root / split)
-            shutil.rmtree(place)
+    try:
+        for split in ("train", "val"):
+            if not (root / split).is_dir():
+                shutil.rmtree(place, ignore_errors=True)  # of an attempt that was killed
+                place.mkdir()
+                for name in IMAGENET_ARCHIVES:
+                    (place / name).symlink_to((root / name).resolve())
+                torchvision.datasets.ImageNet(place, split=split)
+                (place / split).rename(root / split)
+                shutil.rmtree(place)
+    except OSError as error:
+        raise UserError(
+            f"data.root: '{root}': the archives cannot be unpacked there ({error}); make room, or unpack them into "
+            "folders train and val elsewhere"
+        ) from error
 
 
 def _root(settings: blocks.Data) -> Path:

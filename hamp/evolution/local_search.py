@@ -128,19 +128,16 @@ def _step(domain: Domain, group: NDArray, rng: Rng) -> NDArray[np.int64]:
 
 def _efficient(width: int, efficient: Widths, rng: Rng) -> int:
     """Return one of the two efficient widths on either side."""
-    others = efficient[efficient != width]
-    if len(others) == 0:
-        return int(width)
-    near = others[np.argsort(np.abs(others - width), kind="stable")[:4]]
-    return int(rng.choice(near))
+    near = np.concatenate([efficient[efficient < width][-2:], efficient[efficient > width][:2]])
+    return int(rng.choice(near)) if len(near) else int(width)
 
 
 def share(origins: Sequence[str], survived: Sequence[bool], default: float = 0.6, least: float = 0.3) -> float:
     """Return which share of the next offspring should come from local search.
 
-    origins, survived: of everything proposed so far, whether it's in a population still (or was in the one that
-    followed). The share is in proportion to the survival rates of local search and of variation, both shrunk
-    towards each other by ten imagined proposals; at least ``least`` and at most 1 - ``least`` / 3.
+    origins, survived: of what was proposed lately, whether it's in the population. The share is in proportion to the
+    survival rates of local search and of variation, both shrunk towards each other by ten imagined proposals; at least
+    ``least`` and at most 1 - ``least`` / 3.
     """
     local = np.array([origin in ("local", "explore") for origin in origins], dtype=bool)
     alive = np.array(survived, dtype=bool)

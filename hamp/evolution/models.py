@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Hyperparameters = dict[str, Any]
 JITTER = 1e-8
+ENOUGH = 500
+"""Points from which a Gaussian process learns its hyperparameters, at most."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,13 @@ def fit_gp(U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters 
     """Maximise the marginal likelihood of a GP with one length scale per input, from ``start`` where given.
 
     Rasmussen and Williams, *Gaussian processes for machine learning*, section 5.4. Matérn 5/2 kernel plus noise.
+    Of many points, some drawn at random tell as much: each step costs the cube of their number.
     """
     from scipy.optimize import minimize
+
+    if len(v) > ENOUGH:
+        drawn = np.sort(rng.choice(len(v), ENOUGH, replace=False))
+        U, v = U[drawn], v[drawn]
 
     start = start or {"variance": 3.0, "lengths": [3.0] * U.shape[1], "noise": 1e-2}
     theta = np.log([start["variance"], *start["lengths"], start["noise"]])
@@ -102,19 +109,23 @@ def gp(U: Array, v: Array, hyperparameters: Hyperparameters) -> Model:
     return Model(lambda A: covariance(A) @ alpha, deviation)
 
 
-def _quadratic(U: Array) -> Array:
-    i, j = np.triu_indices(U.shape[1])
-    return np.hstack([np.ones((len(U), 1)), U, U[:, i] * U[:, j]])
+def _quadratic(A: Array, B: Array) -> Array:
+    """Return the inner products of all monomials up to the second degree, ``(len(A), len(B))``.
+
+    So a polynomial of any number of inputs costs what the number of points does, not that of its terms.
+    """
+    G = A @ B.T
+    return 1 + G + (G**2 + A**2 @ (B**2).T) / 2
 
 
 def fit_ridge(U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None) -> Hyperparameters:
     """Choose the penalty of a quadratic polynomial by its exact leave-one-out error (Golub, Heath and Wahba, 1979)."""
-    P = _quadratic(U)
-    left, singular, _ = np.linalg.svd(P, full_matrices=False)
+    squares, left = np.linalg.eigh(_quadratic(U, U))
+    squares = np.maximum(squares, 0)
     projected = left.T @ v
     best = (np.inf, 1.0)
     for penalty in 10.0 ** np.arange(-3, 3.5, 0.5):
-        shrink = singular**2 / (singular**2 + penalty)
+        shrink = squares / (squares + penalty)
         residual = v - left @ (shrink * projected)
         leverage = (left**2 * shrink).sum(axis=1)
         error = float(np.mean((residual / np.maximum(1 - leverage, 1e-6)) ** 2))
@@ -123,17 +134,22 @@ def fit_ridge(U: Array, v: Array, rng: np.random.Generator, start: Hyperparamete
 
 
 def ridge(U: Array, v: Array, hyperparameters: Hyperparameters) -> Model:
-    """Return the polynomial, and its leave-one-out deviation scaled by the leverage of where it's asked."""
-    P = _quadratic(U)
-    inverse = np.linalg.inv(P.T @ P + hyperparameters["penalty"] * np.eye(P.shape[1]))
-    weights = inverse @ (P.T @ v)
+    """Return the polynomial, and its leave-one-out deviation scaled by the leverage of where it's asked.
+
+    In its dual form: Saunders, Gammerman and Vovk, *Ridge regression learning algorithm in dual variables*, ICML 1998.
+    """
+    penalty = hyperparameters["penalty"]
+    inverse = np.linalg.inv(_quadratic(U, U) + penalty * np.eye(len(U)))
+    alpha = inverse @ v
 
     def deviation(A: Array) -> Array:
-        Q = _quadratic(A)
-        leverage = ((Q @ inverse) * Q).sum(axis=1)
+        K = _quadratic(A, U)
+        G = (A**2).sum(axis=1)
+        own = 1 + G + (G**2 + (A**4).sum(axis=1)) / 2
+        leverage = (own - ((K @ inverse) * K).sum(axis=1)) / penalty
         return hyperparameters["deviation"] * np.sqrt(1 + np.maximum(leverage, 0))
 
-    return Model(lambda A: _quadratic(A) @ weights, deviation)
+    return Model(lambda A: _quadratic(A, U) @ alpha, deviation)
 
 
 def fit_trees(U: Array, v: Array, rng: np.random.Generator, start: Hyperparameters | None = None) -> Hyperparameters:

@@ -69,7 +69,7 @@ def reference_point(scale: Scale, size: int, limits: ArrayLike | None = None) ->
 
 @lru_cache(maxsize=32)
 def _rays(objectives: int, count: int) -> Array:
-    """Return ``count`` unit vectors spread evenly over the positive orthant, the axes among them."""
+    """Return ``count`` unit vectors spread evenly over the positive orthant."""
     # The additive recurrence of Roberts (2018) with the generalised golden ratio fills the cube evenly; the
     # Box-Muller transform turns pairs of its coordinates into normal ones, and those into uniform directions.
     columns = objectives + objectives % 2

@@ -58,6 +58,8 @@ def portfolio(
     """
     raw = np.asarray(F, dtype=float)
     n, objectives = raw.shape
+    if objectives < 2:
+        raise ValueError("a portfolio is of candidates with at least 2 objectives; with 1 there is a best one")
     size = min(size, n)
     if size == 0:
         return Portfolio(np.zeros(0, dtype=np.intp), np.zeros(0))
@@ -77,6 +79,7 @@ def portfolio(
         excess = _excess(tied, np.asarray(limits, dtype=float))
         chosen = _within(task, excess, size, reference_point(scale, size, limits), reference)
     chosen = _farthest(tied, np.minimum(task.Z, FAR), chosen, size)
+    chosen = _undominated(tied, chosen)
     return Portfolio(order[chosen], _contribution(task.worth(chosen, reference)))
 
 
@@ -126,6 +129,23 @@ def _farthest(F: Array, Z: Array, chosen: Indices, size: int) -> Indices:
     return np.array(filled, dtype=np.intp)
 
 
+def _undominated(F: Array, chosen: Indices) -> Indices:
+    """Return ``chosen``, whoever is dominated by one that was not giving way to the best such.
+
+    ``F`` begins with the best. Gains that are equal but for rounding would else be settled by the rounding.
+    """
+    member = np.zeros(len(F), dtype=bool)
+    member[chosen] = True
+    kept = chosen.copy()
+    for place in np.argsort(-chosen, kind="stable"):  # the worst first: none that gives way leaves a worse one behind
+        own = F[kept[place]]
+        better = np.flatnonzero(~member & (own >= F).all(axis=1) & (own > F).any(axis=1))
+        if len(better):
+            member[kept[place]], member[better[0]] = False, True
+            kept[place] = better[0]
+    return kept
+
+
 def _excess(F: Array, limits: Array) -> Array:
     """Return by how much each candidate exceeds the limits, in shares of them, summed ``(n,)``."""
     over = np.where(np.isfinite(limits), np.maximum(F - limits, 0), 0)
@@ -151,7 +171,8 @@ def tie(F: ArrayLike, noise: ArrayLike) -> Array:
     """Return ``F (n, objectives)`` with values that differ by less than the noise made equal, per objective.
 
     noise: of every value, or by objective. In ascending order each value joins the first of a tie where half of the
-    noise of both, added, reaches across their difference.
+    noise of both, added, reaches across their difference. Of the tie that is the least noise of any in it: a value that
+    was measured badly may tie with its neighbours, but does not tie them with one another.
     """
     F = np.array(F, dtype=float)
     half = np.broadcast_to(np.asarray(noise, dtype=float), F.shape) / 2
@@ -160,6 +181,7 @@ def tie(F: ArrayLike, noise: ArrayLike) -> Array:
         for i in np.argsort(F[:, j], kind="stable"):
             if F[i, j] - first > reach + half[i, j]:
                 first, reach = F[i, j], half[i, j]
+            reach = min(reach, half[i, j])
             F[i, j] = first
     return F
 

@@ -49,7 +49,7 @@ def vary(
         seen.update(row.tobytes() for row in batch[new])
         children.append(batch[new])
         origins.extend(names[i] for i in new)
-    if len(origins) < n:  # mating is exhausted: try the parents' neighbourhood and then the whole space, evenly
+    if len(origins) < n:  # mating is exhausted: try the whole space, evenly
         levels = rng.integers(np.where(domain.leads, -1, 0), domain.top + 1, size=(50 * n, domain.groups))
         batch = from_levels(levels, domain)
         new = first_new(batch, seen)[: n - len(origins)]

@@ -41,7 +41,7 @@ def build(results: Results) -> None:
 
 def _front(results: Results) -> Figure:
     described = analytic(results.settings.device)
-    return front_figure(results.front, list(results.archives.values()), results.unpruned, described)
+    return front_figure(results.front, results.evaluated, results.unpruned["error"], described)
 
 
 def _run_page(results: Results) -> str:

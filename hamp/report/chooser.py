@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from hamp.configuration.blocks import Device
 from hamp.hardware.devices import analytic
 from hamp.progress import worded
 from hamp.results import Results
-from hamp.tables import columns
 
 PARTS = Path(__file__).parent / "page"
 EVALUATED = 5000
@@ -55,7 +53,8 @@ def chooser_page(results: Results) -> str:
         "networks": results.front.select(_COLUMNS).to_pylist(),
         "unpruned": unpruned,
         "groups": results.space.select(["name", "channels"]).to_pylist(),
-        "evaluated": _evaluated(list(results.archives.values())),
+        "evaluated": _drawn(results.evaluated),
+        "evaluations": len(results.evaluated),
     }
     latency = DESCRIBED if analytic(settings.device) else MEASURED
     return _filled(f"{settings.name}: choose a network", data, latency)
@@ -95,8 +94,7 @@ def device_text(device: Device) -> str:
     return f"{device.runtime} on {where}, {device.data_type}, batch size {device.batch_size}{threads}"
 
 
-def _evaluated(archives: Sequence[pa.Table]) -> list[list[float]]:
-    """Latency and error of what the searches evaluated, to four digits."""
-    found = np.concatenate([columns(archive, ["latency_ms", "error"]) for archive in archives])
-    step = -(-len(found) // EVALUATED)
-    return [[float(f"{value:.4g}") for value in row] for row in found[::step].tolist()]
+def _drawn(evaluated: np.ndarray) -> list[list[float]]:
+    """Latency and error of what is drawn behind the front, to four digits."""
+    step = -(-len(evaluated) // EVALUATED)
+    return [[float(f"{value:.4g}") for value in row] for row in evaluated[::step].tolist()]

@@ -103,7 +103,7 @@ def time_figure(spent: Mapping[str, Cost]) -> Figure:
         text = f" {_duration(seconds[row])}" + (f" in {jobs} jobs" if jobs > 1 else "")
         time.text(seconds[row], row, text, va="center", fontsize=8, color=INK)
     time.set_yticks(rows, stages)
-    time.set(title="Time", xlabel="seconds, all jobs together", xlim=(0, 1.3 * max(seconds)))
+    time.set(title="Time", xlabel="seconds, all jobs together", xlim=(0, 1.3 * max(seconds, default=1.0)))
     memory.barh(rows, [spent[stage].memory / 2**30 for stage in stages], 0.7, color=COLOURS[4])
     memory.set(title="Largest memory of a job", xlabel="GiB")
     for axes in (time, memory):

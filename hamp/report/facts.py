@@ -14,6 +14,7 @@ from hamp.analysis.statistics import friedman, mann_whitney
 from hamp.configuration.blocks import Config
 from hamp.hardware.fingerprint import versions
 from hamp.hardware.measuring import faster
+from hamp.progress import digits
 from hamp.report.chooser import device_text
 from hamp.report.search import final_hypervolumes
 from hamp.stages.pareto import TIMES
@@ -157,11 +158,11 @@ def _on_devices(row: Mapping[str, Any], devices: Iterable[str], energies: Iterab
     for name in devices:
         latency, spread, predicted, unpruned = (row[at(column, name)] for column in TIMES)
         cells += [
-            f"{latency:.3g} ± {spread / 2:.2g}",
+            f"{digits(latency)} ± {digits(spread / 2, 2)}",
             _speed(latency, spread, unpruned),
-            f"{predicted:.3g}",
+            digits(predicted),
         ]
-    return [*cells, *(f"{row[name]:.3g}" for name in energies)]
+    return [*cells, *(digits(row[name]) for name in energies)]
 
 
 def _speed(latency: float, spread: float, unpruned: float) -> str:

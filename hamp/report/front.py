@@ -1,8 +1,5 @@
 """Figure of the front: what the search found, and what became of it."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
@@ -15,28 +12,26 @@ from hamp.tables import columns
 NAMES = {"accuracy": "most accurate", "latency": "fastest", "memory": "smallest", "knee": "balanced"}
 
 
-def front_figure(
-    front: pa.Table, archives: Sequence[pa.Table], unpruned: dict[str, Any], described: bool = False
-) -> Figure:
+def front_figure(front: pa.Table, evaluated: np.ndarray, unpruned_error: float, described: bool = False) -> Figure:
     """Error against latency: the front after fine-tuning, and beside it all that was evaluated in the search.
 
     Args:
         front: table FRONT.
-        archives: all that each search evaluated (EVALUATED).
-        unpruned: row of the unpruned network in one of them.
+        evaluated: latency (ms) in the front's session and error of all that the searches evaluated, (n, 2).
+        unpruned_error: validation error of the unpruned network as it was given.
         described: the device is, so that no latency was measured.
     """
     made, (near, whole) = figure(12, 5.6, 2, width_ratios=(3, 2))
-    found = np.concatenate([columns(archive, ["latency_ms", "error"]) for archive in archives])
     _front(made, near, front, "predicted" if described else "measured")
-    whole.scatter(*_percent(found), s=9, color=FAINT, lw=0, rasterized=True, label="evaluated in the search")
+    whole.scatter(*_percent(evaluated), s=9, color=FAINT, lw=0, rasterized=True, label="evaluated in the search")
     whole.scatter(
         *_percent(columns(front, ["latency_ms", "error_validation"])),
         s=22,
         color=COLOURS[0],
         label="front, after fine-tuning",
     )
-    whole.plot(unpruned["latency_ms"], 100 * unpruned["error"], "*", ms=13, color=COLOURS[1], label="unpruned")
+    base = front["baseline_latency_ms"][0].as_py()
+    whole.plot(base, 100 * unpruned_error, "*", ms=13, color=COLOURS[1], label="unpruned")
     whole.set(title="The whole search", xlabel="latency (ms)", ylabel="validation error (%)")
     whole.set_ylim(bottom=-2)
     whole.set_xlim(left=0)

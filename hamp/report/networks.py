@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from hamp.progress import digits
 from hamp.report.style import COLOURS, FAINT, INK, MAP, figure
 from hamp.tables import matrix
 
@@ -29,7 +30,7 @@ def widths_figure(front: pa.Table, space: pa.Table) -> Figure:
             axes.text(member, group, str(widths[group, member]), ha="center", va="center", fontsize=7.5, color=colour)
     names = [f"{name} ({whole})" for name, whole in zip(space["name"].to_pylist(), channels, strict=True)]
     axes.set_yticks(range(groups), names, fontsize=8)
-    labels = [f"{latency:.3g}" for latency in front["latency_ms"].to_pylist()]
+    labels = [digits(latency) for latency in front["latency_ms"].to_pylist()]
     axes.set_xticks(range(members), labels, fontsize=8, rotation=90 if members > 20 else 0)
     axes.set(title="Channels kept", xlabel="member of the front, by its latency (ms)", ylabel="group (channels)")
     axes.grid(visible=False)

@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from hamp.analysis.compare import Found, Row, Run, curves, pairs, ranking
 from hamp.analysis.statistics import spearman
-from hamp.candidates import UNPRUNED
 from hamp.evolution.surrogate import refit
 from hamp.pruning.space import Space
 from hamp.stages.known import Profiles
+from hamp.stages.progress import unpruned
 from hamp.stages.state import domain, ordered
 from hamp.stages.surrogate import predictor, targets
 from hamp.tables import CURVES, FORESIGHT, PAIRS, RANKS, build, columns, matrix
@@ -34,7 +34,9 @@ def compare(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) -> Comp
         archives: of each search, all that it evaluated (EVALUATED).
         objectives: names.
     """
-    searches = {run: _found(archive, ordered(objectives)) for run, archive in archives.items()}
+    names = ordered(objectives)
+    base = unpruned(archives.values(), names)
+    searches = {run: _found(archive, names, base) for run, archive in archives.items()}
     rows = curves(searches)
     return Compared(_table(CURVES, rows), _table(PAIRS, pairs(rows, searches)), _table(RANKS, ranking(rows)))
 
@@ -89,12 +91,10 @@ def foresight(
     return _table(FORESIGHT, rows)
 
 
-def _found(archive: pa.Table, objectives: Sequence[str]) -> Found:
-    """Objectives with the error first, the others over the unpruned network's."""
-    values = columns(archive, objectives)
-    unpruned = values[np.asarray(pc.equal(archive["origin"], UNPRUNED))][0]
-    scale = np.where(np.array(objectives) == "error", 1.0, unpruned)
-    return Found(values / scale, archive["generation"].to_numpy().astype(np.int64))
+def _found(archive: pa.Table, objectives: Sequence[str], base: np.ndarray) -> Found:
+    """Objectives with the error first, the others over the unpruned network's, which are one for all searches."""
+    scale = np.where(np.array(objectives) == "error", 1.0, base)
+    return Found(columns(archive, objectives) / scale, archive["generation"].to_numpy().astype(np.int64))
 
 
 def _table(schema: pa.Schema, rows: Sequence[Row]) -> pa.Table:

@@ -16,12 +16,17 @@ from hamp.pruning.slicing import prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import FINETUNED, build
+from hamp.training.augmentation import calibration_batches
 from hamp.training.evaluation import evaluate
+from hamp.training.hardware import place, processor
 from hamp.training.loop import Row, epochs
+from hamp.training.recalibration import recalibrate
 from hamp.training.tasks import Task
 from hamp.training.teaching import teacher
 
 BATCH = 256
+RECALIBRATION = 2048
+"""Images on which BatchNorm is re-estimated."""
 
 
 def finetune(
@@ -42,7 +47,8 @@ def finetune(
     """Weights of the fine-tuned networks, keyed `<candidate>/<name>`, and their validation errors (FINETUNED).
 
     The error is that after the last epoch. The unpruned network teaches where `distillation` is positive. All see the
-    same batches, whatever the shards. A member that diverges stays as it was pruned.
+    same batches, whatever the shards. A member that diverges stays as it was pruned, with its BatchNorm re-estimated;
+    so do all where there are no epochs.
 
     Args:
         networks: widths by candidate.
@@ -62,7 +68,17 @@ def finetune(
     Raises:
         Diverged: the unpruned network does, so that the settings are to blame.
     """
-    students = {name: prune(model, space, widths, scores) for name, widths in networks.items()}
+
+    def pruned(name: str) -> nn.Module:
+        return prune(model, space, networks[name], scores)
+
+    def as_pruned(name: str) -> nn.Module:
+        student = pruned(name)
+        if name != REFERENCE:
+            _recalibrate(student, train_images, settings.batch_size, augment, seed, hardware)
+        return student
+
+    students = {name: pruned(name) if settings.epochs else as_pruned(name) for name in networks}
     unpruned = teacher(model, train_images, settings.precision, hardware) if settings.distillation else None
     trainings = {
         name: epochs(
@@ -83,7 +99,7 @@ def finetune(
         for name, student in students.items()
     }
     for name in _by_turns(trainings):
-        students[name] = prune(model, space, networks[name], scores)
+        students[name] = as_pruned(name)
     errors = [evaluate(student, validation_images, task, BATCH, hardware=hardware) for student in students.values()]
     weights = {
         f"{name}/{key}": value.cpu()
@@ -91,6 +107,15 @@ def finetune(
         for key, value in student.state_dict().items()
     }
     return weights, build(FINETUNED, {"candidate": list(networks), "error_validation": errors})
+
+
+def _recalibrate(
+    model: nn.Module, images: ImageSet, batch_size: int, augment: Augment, seed: int, hardware: str
+) -> None:
+    """Re-estimate BatchNorm, as the search does before it judges a candidate."""
+    device = processor(hardware)
+    batches = calibration_batches(images, augment, RECALIBRATION, batch_size, seed_of(seed, "recalibrate"))
+    recalibrate(place(model, device), [batch.to(device) for batch in batches])
 
 
 def _by_turns(trainings: Mapping[str, Iterator[Row]]) -> Iterator[str]:

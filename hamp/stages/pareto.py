@@ -11,7 +11,7 @@ from hamp.candidates import REFERENCE, UNPRUNED
 from hamp.configuration.blocks import Portfolio
 from hamp.evolution.selection import portfolio, tie
 from hamp.hardware.measuring import faster
-from hamp.stages.progress import history
+from hamp.stages.progress import history, unpruned
 from hamp.stages.state import noise, ordered, settings
 from hamp.tables import ENERGY, FRONT, HYPERVOLUME, MEMBERS, at, beyond, build, columns
 
@@ -31,8 +31,9 @@ def hypervolumes(archives: Mapping[Run, pa.Table], objectives: Sequence[str]) ->
         objectives: names of the objectives.
     """
     rows: dict[str, list] = {name: [] for name in HYPERVOLUME.names}
+    base = unpruned(archives.values(), objectives)
     for (method, seed), archive in archives.items():
-        generations, evaluations, volumes = history(archive, objectives)
+        generations, evaluations, volumes = history(archive, objectives, base)
         rows["method"] += [method] * len(volumes)
         rows["seed"] += [seed] * len(volumes)
         rows["generation"] += generations.tolist()
@@ -45,7 +46,8 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     """The front over all searches, at most `size` of it, chosen as the portfolio that is wanted; table MEMBERS.
 
     What is beyond the user's limits is left out, unless all of it is: a search keeps some of it to move on, but to
-    fine-tune it is of no use to one who set them. So is what gets no image right, as a network that diverged.
+    fine-tune it is of no use to one who set them. So is what gets no image right, as a network that diverged, and what
+    the unpruned network beats.
     The unpruned network is no member: it is exported beside them. A candidate found by several searches is
     credited to the first.
     """
@@ -66,6 +68,9 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     union = build(MEMBERS, rows)
     F = columns(union, ordered(objectives))
     front = np.flatnonzero(non_dominated(F))
+    base = unpruned(archives.values(), ordered(objectives))
+    worth = [i for i in front if not ((F[i] >= base).all() and (F[i] > base).any())]
+    front = np.array(worth or front, dtype=np.intp)
     wishes = settings(wanted, next(iter(archives.values())), objectives)
     if wishes.limits is not None:
         inside = (F[front] <= wishes.limits).all(axis=1)

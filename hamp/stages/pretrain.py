@@ -17,11 +17,10 @@ from hamp.training.loop import train
 from hamp.training.tasks import Task
 
 
-def given(network: Network, classes: int, channels: int) -> tuple[nn.Module, pa.Table]:
-    """The network with the weights that its settings name, and an empty history (TRAINING)."""
+def given(network: Network, weights: Path | str, classes: int, channels: int) -> tuple[nn.Module, pa.Table]:
+    """The network with weights from a file, and an empty history (TRAINING)."""
     model = build(network, classes, channels)
-    assert network.weights is not None
-    load_weights(model, network.weights)
+    load_weights(model, weights)
     return model, empty(TRAINING)
 
 

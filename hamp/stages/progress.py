@@ -1,6 +1,6 @@
 """How far a search has come: its objectives over the unpruned network's, and their hypervolume."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,15 +14,25 @@ REFERENCE_ERROR = 0.9
 """Error at the hypervolume's reference point; the other objectives' are the unpruned network's."""
 
 
+def unpruned(archives: Iterable[pa.Table], objectives: Sequence[str]) -> np.ndarray:
+    """Objectives of the unpruned network, (objectives,): the median over searches, each of which measured it."""
+    rows = [archive.filter(pc.equal(archive["origin"], UNPRUNED)) for archive in archives]
+    return np.median(np.concatenate([columns(row, objectives)[:1] for row in rows]), axis=0)
+
+
 def history(
-    archive: pa.Table, objectives: Sequence[str], reference_error: float = REFERENCE_ERROR
+    archive: pa.Table,
+    objectives: Sequence[str],
+    base: np.ndarray | None = None,
+    reference_error: float = REFERENCE_ERROR,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Generations, evaluations until then, and hypervolume of all found until then, each (generations,).
 
-    The error is divided by `reference_error`, other objectives by the unpruned network's; the reference point is 1
-    in each.
+    The error is divided by `reference_error`, other objectives by the unpruned network's (`base`, from `unpruned`;
+    None: as this search measured it); the reference point is 1 in each.
     """
-    values = columns(archive, objectives)
-    unpruned = values[np.asarray(pc.equal(archive["origin"], UNPRUNED))][0]
-    scale = np.where(np.array(objectives) == "error", reference_error, unpruned)
-    return hypervolume_history(values / scale, archive["generation"].to_numpy(), np.ones(len(objectives)))
+    base = unpruned([archive], objectives) if base is None else base
+    scale = np.where(np.array(objectives) == "error", reference_error, base)
+    return hypervolume_history(
+        columns(archive, objectives) / scale, archive["generation"].to_numpy(), np.ones(len(objectives))
+    )

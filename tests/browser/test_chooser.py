@@ -70,6 +70,8 @@ def test_limits_can_be_typed(page, rows):
     assert page.locator("#scatter .option.out").count() == outside
     assert page.locator("#parallel .line.out").count() == outside
     assert page.locator("#table tr.out").count() == outside
+    assert page.locator("#scatter [aria-label$='outside the limits']").count() == outside
+    assert page.locator("#table [aria-current=true]").get_attribute("data-candidate") == chosen(page)
 
 
 def test_sliders_set_limits(page, rows):

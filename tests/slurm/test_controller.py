@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 from small_runs import ROOT
+from typer.testing import CliRunner
 
+from hamp.cli.app import app
 from hamp.cluster import controller
 from hamp.cluster.freezing import freeze
 from hamp.cluster.slurm import check_status_command, status_command
@@ -94,3 +96,52 @@ def test_prefixes_are_of_one_run_and_such_as_the_executor_takes():
     ]
     assert len(set(prefixes)) == 3
     assert all(len(prefix) <= 50 and set(prefix) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for prefix in prefixes)
+
+
+def test_a_read_only_checkout_can_be_submitted_from_again(tmp_path, monkeypatch):
+    """As nobody else than its owner may write into it; root may, so what is looked at is the copy."""
+    monkeypatch.chdir(tmp_path)
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    (profile / "config.yaml").write_text("executor: slurm")
+    profile.chmod(0o555)
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    folder = freeze(tmp_path, tmp_path / "mine.yaml", load({"name": "mine"}), profile)
+    assert (folder / controller.PROFILE).stat().st_mode & 0o700 == 0o700
+    profile.chmod(0o755)
+
+
+def test_what_is_downloaded_stays_when_a_run_is_submitted_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {"name": "mine", "data": {"source": "cifar10", "root": "data", "download": True, "image_size": 32}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    for _ in range(2):
+        folder = freeze(tmp_path, tmp_path / "mine.yaml", load(settings), ROOT / "workflow/profiles/slurm")
+        (folder / "data" / "images").touch()
+    assert (tmp_path / "data" / "images").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [", "not YAML"), ("", "must be settings of Snakemake"), ("executor: local", "must be slurm")],
+)
+def test_a_wrong_profile_is_one_line(tmp_path, text, words):
+    (tmp_path / "config.yaml").write_text(text)
+    for place, told in ((tmp_path, words), (tmp_path / "config.yaml", "no such file")):
+        with pytest.raises(UserError, match=told) as caught:
+            controller.profile_of(place)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_controller_elsewhere_is_asked_there_unless_it_is_gone(tmp_path, monkeypatch):
+    run = controller.Run(tmp_path, "hamp-x", host="login9", process=1)
+    monkeypatch.setattr(controller.slurm, "jobs_of", list)
+    with pytest.raises(UserError, match="started on login9; ask there, or, if login9 is gone, add --gone"):
+        controller.clear(run, print)
+    controller.clear(run, print, gone=True)
+
+
+def test_options_that_would_replace_the_profile_are_refused():
+    arguments = ["submit", "mine.yaml", "--", "search", "--set-resources", "evaluate:runtime=600"]
+    result = CliRunner().invoke(app, arguments)
+    assert str(result.exception).startswith("--set-resources: would replace all that the profile sets")

@@ -201,3 +201,15 @@ def test_completion_is_offered():
     answer = hamp("--show-completion", "bash", env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
     assert "complete" in answer.stdout
     assert "hamp" in answer.stdout
+
+
+def test_the_unpruned_network_can_be_exported_before_there_is_a_front(tmp_path):
+    """Only what it reads of the run is there."""
+    make(tmp_path / "results" / "made")
+    (tmp_path / "results" / "made" / "pareto" / "front.parquet").unlink()
+    told = hamp("export", "unpruned", "--results", tmp_path / "results" / "made")
+    assert "data/images.safetensors: no such file" in told.stderr
+    (tmp_path / "results" / "made" / "data" / "images.safetensors").write_text("damaged")
+    told = hamp("export", "unpruned", "--results", tmp_path / "results" / "made")
+    assert "not a file of the data stage" in told.stderr
+    assert len(told.stderr.splitlines()) == 1

@@ -8,6 +8,8 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from hamp.cli.app import app
+from hamp.cli.devices import changed
+from hamp.configuration.validate import load
 from hamp.errors import UserError
 from hamp.hardware import onnx_files
 from hamp.results import Results
@@ -53,6 +55,13 @@ def test_a_described_device_is_not_measured(tmp_path):
     name = Results(tmp_path / "made").front["candidate"][0].as_py()
     with pytest.raises(UserError, match=r"^--device: on the described device 'jetson-nano' nothing is measured"):
         measured(name, "--results", tmp_path / "made")
+
+
+def test_what_only_another_runtime_has_is_left_out_where_the_runtime_is_changed():
+    described = load(DESCRIBED).device
+    assert changed(described, {}, ["runtime=pytorch"]).description is None
+    with pytest.raises(UserError, match=r"^device\.description: 'jetson-nano' is for device\.runtime 'roofline'"):
+        changed(described, {}, ["runtime=pytorch", "description=jetson-nano"])
 
 
 def test_what_cannot_be_measured_is_one_line(network, tmp_path):

@@ -1,5 +1,6 @@
 """What every stage's script begins with."""
 
+import os
 import subprocess
 import sys
 
@@ -22,3 +23,16 @@ run(main)
 
 def test_a_stage_reads_and_writes_tables_without_pandas_and_may_still_use_it(tmp_path):
     subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, check=True)
+
+
+def test_a_stage_that_is_run_by_hand_computes_with_as_many_threads_as_the_workflow():
+    script = """
+from hamp.command import run
+def main():
+    import numpy
+    from threadpoolctl import threadpool_info
+    assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {1}
+run(main)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)

@@ -6,6 +6,7 @@ import pytest
 from hamp.analysis.compare import Found, curves, pairs, ranking
 from hamp.analysis.statistics import spearman
 from hamp.stages.compare import compare
+from hamp.stages.pareto import hypervolumes
 from hamp.tables import EVALUATED, build
 
 
@@ -109,3 +110,18 @@ def test_rank_correlation_agrees_with_scipy_and_is_0_where_there_is_none():
     a, b = rng.integers(6, size=(2, 40))
     assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
     assert spearman(a, np.ones(40)) == 0
+
+
+def test_searches_are_compared_in_units_of_one_unpruned_network():
+    """Each search measured it, with noise; what they found is the same."""
+
+    def archive(unpruned):
+        columns = {name: [0, 0] for name in EVALUATED.names}
+        columns |= {"candidate": ["a", "b"], "widths": [[0], [1]], "origin": ["unpruned", "local"]}
+        return build(EVALUATED, columns | {"error": [0.9, 0.45], "latency_ms": [unpruned, 5.0]})
+
+    archives = {("hamp", 0): archive(10.0), ("nsga2", 0): archive(10.4)}
+    made = compare(archives, ["error", "latency_ms"])
+    assert made.curves["hypervolume"].to_pylist() == [pytest.approx(0.5 * (1 - 5 / 10.2))] * 2
+    volumes = hypervolumes(archives, ["error", "latency_ms"])["hypervolume"].to_pylist()
+    assert volumes[0] == volumes[1]

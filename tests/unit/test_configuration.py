@@ -147,7 +147,7 @@ def test_names_that_yaml_reads_as_numbers_are_names():
         "devices: {3090: {runtime: roofline, description: jetson-nano}}\n"
     )
     assert load(settings).devices["3090"].description == "jetson-nano"
-    settings["devices"][3090]["runtime"] = "roofine"
+    settings["devices"][3090] = {"runtime": "roofine"}
     (line,) = mistakes(settings)
     assert line.startswith("devices.3090.runtime: 'roofine' is not allowed")
 
@@ -237,3 +237,9 @@ def test_wishes_in_both_forms_are_read():
     config = load({"portfolio": {"limits": {"latency_ms": "60%", "error": 0.3}, "preferences": {"error": 2}}})
     assert config.portfolio.limits == {"latency_ms": "60%", "error": 0.3}
     assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("key", ["seconds", "rounds"])
+def test_numbers_are_finite(key):
+    with pytest.raises(UserError, match=rf"^measure\.{key}: "):
+        load({"measure": {key: float("inf")}})

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -21,6 +21,14 @@ values = st.sampled_from(["hypervolume", "tchebycheff"])
 coarse = st.integers(2, 5).flatmap(
     lambda m: arrays(float, st.tuples(st.integers(1, 30), st.just(m)), elements=st.integers(0, 6).map(float))
 )
+
+
+# Five objectives of 29 candidates, a digit each: gains of dominated ones that are equal but for rounding.
+DIGITS = """
+20321 01001 00030 00013 00030 04000 00005 00400 00005 20000 00013 00030 00005 00030 00400
+00005 00030 00101 00005 00005 00110 10321 00013 00005 00013 00030 00011 01001 00030
+"""
+ROUNDED = np.array([list(map(float, row)) for row in DIGITS.split()])
 
 
 def cloud(n: int, objectives: int, seed: int) -> np.ndarray:
@@ -51,6 +59,7 @@ def test_the_order_of_the_candidates_does_not_matter(F, seed, size, value):
 
 
 @few
+@example(ROUNDED, 15, "hypervolume", False)
 @given(coarse, st.integers(1, 20), values, st.booleans())
 def test_no_dominated_candidate_is_preferred_to_one_that_dominates_it(F, size, value, limited):
     limits = np.full(F.shape[1], 3.0) if limited else None
@@ -238,3 +247,8 @@ def test_nsga2_fills_by_rank(F, seed):
     assert len(kept) == size == len(np.unique(kept))
     rank = ranks(F)
     assert sorted(rank[kept].tolist()) == np.sort(rank)[:size].tolist()
+
+
+def test_one_objective_is_refused():
+    with pytest.raises(ValueError, match="at least 2 objectives"):
+        portfolio(np.arange(6.0)[:, None], 3)

@@ -1,5 +1,7 @@
 """Surrogates, local search and NetAdapt: against scikit-learn, what they were told, and what they promise."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from evolution_domains import check_new, networks
@@ -8,12 +10,13 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.linear_model import Ridge
 
 from hamp.evolution import models, surrogate
 from hamp.evolution.baselines import netadapt
 from hamp.evolution.domain import make_domain
 from hamp.evolution.gain import Gain
-from hamp.evolution.local_search import LocalSearch, neighbours, propose
+from hamp.evolution.local_search import LocalSearch, _efficient, neighbours, propose
 from hamp.evolution.selection import portfolio
 
 DOMAIN = make_domain([16, 16, 32, 32, 64], minimum=1, stages=[0, 0, 1, 1, 2])
@@ -45,6 +48,56 @@ def test_gaussian_process_is_that_of_scikit_learn():
     evidence, slope = theirs.log_marginal_likelihood(theirs.kernel_.theta, eval_gradient=True)
     assert value == pytest.approx(-evidence, rel=1e-6)
     np.testing.assert_allclose(gradient, -slope, rtol=1e-4, atol=1e-4)
+
+
+def test_ridge_is_that_of_scikit_learn_on_all_monomials():
+    rng = np.random.default_rng(0)
+    U, v, at = rng.normal(size=(40, 6)), rng.normal(size=40), rng.normal(size=(7, 6))
+    i, j = np.triu_indices(6)
+
+    def monomials(A):
+        return np.hstack([np.ones((len(A), 1)), A, A[:, i] * A[:, j]])
+
+    P, Q = monomials(U), monomials(at)
+    ours = models.ridge(U, v, {"penalty": 0.3, "deviation": 2.0})
+    theirs = Ridge(0.3, fit_intercept=False).fit(P, v)
+    np.testing.assert_allclose(ours.mean(at), theirs.predict(Q), atol=1e-9)
+    leverage = (Q @ np.linalg.inv(P.T @ P + 0.3 * np.eye(P.shape[1])) * Q).sum(axis=1)
+    np.testing.assert_allclose(ours.deviation(at), 2.0 * np.sqrt(1 + leverage), atol=1e-9)
+    found = models.fit_ridge(U, v, rng)
+    penalties = 10.0 ** np.arange(-3, 3.5, 0.5)
+    left_out = [
+        np.mean(
+            [
+                (Ridge(p, fit_intercept=False).fit(np.delete(P, k, 0), np.delete(v, k)).predict(P[[k]]) - v[k]) ** 2
+                for k in range(len(v))
+            ]
+        )
+        for p in penalties
+    ]
+    assert found["penalty"] == penalties[int(np.argmin(left_out))]
+    assert found["deviation"] == pytest.approx(np.sqrt(min(left_out)), rel=1e-6)
+
+
+def test_ridge_costs_little_with_many_groups():
+    """A DenseNet-201 has 199 groups: 20,100 monomials, whose matrix would take 3 GB."""
+    rng = np.random.default_rng(0)
+    U, v = rng.normal(size=(60, 199)), rng.normal(size=60)
+    found = models.fit_ridge(U, v, rng)
+    tracemalloc.start()
+    models.ridge(U, v, found).mean(U)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+def test_of_many_points_some_tell_the_hyperparameters():
+    rng = np.random.default_rng(0)
+    U = rng.uniform(-1, 1, size=(1500, 2))
+    v = np.sin(3 * U[:, 0]) + 0.1 * rng.normal(size=len(U))
+    found = models.fit_gp(U, v, np.random.default_rng(1))
+    assert found["noise"] == pytest.approx(0.01, rel=0.5)
+    assert found["lengths"][1] > 5 * found["lengths"][0]
+    assert found == models.fit_gp(U, v, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize("name", ["gp", "ridge", "trees"])
@@ -132,3 +185,11 @@ def test_netadapt_cuts_one_group_as_little_as_meets_the_step(seed, step):
         wider[group] += 1
         if saved >= step:
             assert wider[group] == x[group] or now - latency(wider[None])[0] < step
+
+
+def test_efficient_widths_are_tried_on_either_side():
+    efficient = np.array([16, 32, 48, 56, 58, 60, 62, 96, 128])
+    rng = np.random.default_rng(0)
+    assert {_efficient(64, efficient, rng) for _ in range(100)} == {60, 62, 96, 128}
+    assert {_efficient(16, efficient, rng) for _ in range(100)} == {32, 48}
+    assert _efficient(16, np.array([16]), rng) == 16

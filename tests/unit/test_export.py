@@ -16,7 +16,8 @@ from PIL import Image
 from torch import nn
 
 from hamp import export
-from hamp.configuration.blocks import Network
+from hamp.check import check
+from hamp.configuration.blocks import Config, Network
 from hamp.data.licences import licence_of
 from hamp.errors import UserError
 from hamp.models.build import build
@@ -153,6 +154,45 @@ def test_a_network_that_cannot_be_written_is_one_line(tmp_path):
         export.write("pt2", model, torch.rand(3, 3, 8, 8), tmp_path / "x.pt2", {})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+class Counting(nn.Module):
+    """Takes the number of images as a Python number."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 10)
+
+    def forward(self, x):
+        return self.last(self.conv(x).relu().reshape(len(x), -1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "torchscript"])
+def test_a_number_of_images_that_is_fixed_is_one_line(tmp_path, form):
+    model = export.deployable(Counting(), MEAN, STD)
+    with pytest.raises(UserError, match=r"does not take 3 images .*must be x\.shape\[0\]") as caught:
+        export.write(form, model, torch.rand(3, 3, 8, 8), tmp_path / "x", {})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_cannot_be_exported_is_told_before_the_search(networks, tmp_path):
+    with pytest.raises(UserError, match="does not take 3 images"):
+        export.check(export.deployable(Counting(), MEAN, STD), torch.rand(3, 3, 8, 8))
+    model, _, side = networks["concatenating"]
+    export.check(model, torch.rand(3, 3, side, side))
+    (tmp_path / "own.py").write_text(
+        "from torch import nn\n"
+        "class Own(nn.Sequential):\n"
+        "    def forward(self, x):\n"
+        "        return self[1](self[0](x).mean((2, 3)).reshape(len(x), -1))\n"
+        "def make(classes, channels):\n"
+        "    return Own(nn.Conv2d(channels, 8, 3), nn.Linear(8, classes))\n"
+    )
+    (told,) = check(Config(network={"name": f"{tmp_path}/own.py:make"}))
+    assert told.startswith(f"network.name: '{tmp_path}/own.py:make' cannot be exported: ")
 
 
 def test_the_example_of_the_documentation_predicts(networks, tmp_path):

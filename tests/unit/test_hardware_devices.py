@@ -11,6 +11,7 @@ from torch import nn
 
 from hamp import tables
 from hamp.configuration.blocks import Device, Measure, Profile
+from hamp.configuration.validate import load as configuration
 from hamp.errors import UserError
 from hamp.hardware import fingerprint, nvidia, onnx_files, predictor, sessions
 from hamp.hardware.devices import available, check, load, onnxruntime, pytorch
@@ -209,3 +210,12 @@ def test_a_missing_execution_provider_is_refused():
 def test_devices_that_are_here_are_available():
     for runtime in ("pytorch", "onnxruntime"):
         available(Device(runtime=runtime))
+
+
+@pytest.mark.parametrize("block", [{"description": "jetson-nano"}, {"runtime": "onnxruntime", "host": "board"}])
+def test_settings_of_another_runtime_are_refused(block):
+    key = next(name for name in ("description", "host") if name in block)
+    with pytest.raises(UserError, match=rf"^device\.{key}: '.*' is for device\.runtime '"):
+        configuration({"device": block})
+    with pytest.raises(UserError, match=rf"^devices\.nano\.{key}: "):
+        configuration({"devices": {"nano": block}, "objectives": ["error", "latency_ms@nano"]})

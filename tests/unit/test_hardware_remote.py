@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import sshd
@@ -126,3 +127,21 @@ def test_a_full_disk_is_told(device, tmp_path):
     finally:
         subprocess.run(["umount", str(disk)], check=True)
     measure(device)
+
+
+def test_what_a_login_shell_says_is_no_answer(device, tmp_path):
+    measure(through(device, tmp_path, f'echo "Welcome {{user}}!"; exec {sys.executable} "$@"'))
+
+
+def test_it_ends_there_when_the_connection_breaks(tmp_path):
+    """While it waits for the rest of the files, and nobody reads what it says."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", remote.RECEIVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
+    while not list(tmp_path.glob("hamp-*")):
+        time.sleep(0.05)
+    process.stdout.close()
+    assert process.wait(10) == 1
+    assert list(tmp_path.glob("hamp-*")) == []
+    process.stdin.close()

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from hamp import callables
 from hamp.callables import file_of, files_of
 from hamp.configuration import blocks
 from hamp.errors import UserError
@@ -101,6 +102,16 @@ def test_second_outputs_are_left_out(tmp_path: Path, name: str, aux: str) -> Non
     own = nn.ModuleDict({"aux1": nn.Linear(2, 2)})
     with pytest.raises(UserError, match=r"missing aux1\.weight"):
         load_weights(own, tmp_path / "w.pth")
+
+
+def test_files_beside_two_of_ones_own_may_not_have_one_name(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}_net.py").write_text("from shared_name import make")
+        (tmp_path / name / "shared_name.py").write_text(f"def make(): return {name!r}")
+    assert callables.load(f"{tmp_path}/one/one_net.py:make", "network.name")() == "one"
+    with pytest.raises(UserError, match=r"its 'shared_name' is not that beside it, but .*/one/shared_name\.py"):
+        callables.load(f"{tmp_path}/two/two_net.py:make", "task")
 
 
 def test_own_networks(tmp_path: Path) -> None:

@@ -99,6 +99,15 @@ def test_gpu_hours_are_those_of_jobs_on_gpus():
     recorded = Costs({}, Line(0, 36.0))
     made = plan(configured(hardware="cuda", shards=4, measure={"latency": "predicted"}), recorded, NONE, nodes=4)
     assert made.gpu_hours == pytest.approx((20 + 8 * 16) * 36 / 3600)
+    once = {"data": 36_000.0, "space": 3600.0, "profile": 3600.0, "remeasure": 7200.0, "pretrain": 1800.0}
+    recorded = Costs({}, Line(0, 36.0), Line(0, 36.0), once=once)
+    search = (20 + 8 * 16) * 36 / 3600
+    for changes, hours in (
+        ({"hardware": "cuda"}, search + 0.5),
+        ({"device": {"hardware": "cuda"}}, search + 1 + 2),
+        ({"hardware": "cuda", "device": {"hardware": "cuda"}}, 2 * search + 3.5),
+    ):
+        assert plan(configured(shards=4, **changes), recorded, NONE, nodes=4).gpu_hours == pytest.approx(hours)
 
 
 @given(fixed=seconds, each=seconds, nodes=st.integers(1, 12), shards=st.integers(1, 20))
@@ -177,6 +186,8 @@ def test_costs_are_read_from_what_a_run_recorded(tmp_path):
         table(f"{folder}/measured", rows)
         record(f"{folder}/select", 3 + generation)
     record("hamp/seed0/gen1/evaluate-0-of-9", 1000)  # of a number of shards that was given up
+    record("hamp/seed0/gen2/measure", 1000)  # run again now: Snakemake has removed its table
+    record("finetune-0-of-2", 1000)
     record("pretrain", 100)
     found = costs(tmp_path)
     assert (found.evaluate.fixed, found.evaluate.each) == (pytest.approx(10), pytest.approx(2))

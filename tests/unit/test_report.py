@@ -3,18 +3,21 @@
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from made_results import DESCRIBED, make
+from made_results import BASELINE_MS, DESCRIBED, make
 
 from hamp.configuration.blocks import Config
 from hamp.configuration.validate import load
 from hamp.errors import UserError
+from hamp.progress import digits
 from hamp.report.build import build
 from hamp.report.chooser import chooser_page
 from hamp.report.contents import files
-from hamp.report.device import Cost, costs
+from hamp.report.device import Cost, costs, time_figure
 from hamp.report.facts import devices_page
 from hamp.report.front import front_figure
 from hamp.results import Results
@@ -139,7 +142,7 @@ def test_predicted_latency_is_never_called_measured(tmp_path):
     about = json.loads(re.search(r'id="data">(.*?)</script>', (folder / "front.html").read_text())[1])["about"]
     assert about.endswith("that of the described device jetson-nano (predicted, not measured), batch size 16.")
     results = Results(tmp_path / "made")
-    made = front_figure(results.front, list(results.archives.values()), results.unpruned, described=True)
+    made = front_figure(results.front, results.evaluated, results.unpruned["error"], described=True)
     assert [axes.get_xlabel() for axes in made.axes][:2] == ["predicted latency (ms)", "latency (ms)"]
 
 
@@ -177,3 +180,33 @@ def test_many_points_stay_small(tmp_path):
     shown = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])["evaluated"]
     assert len(shown) == 5000
     assert np.isfinite(shown).all()
+
+
+def test_what_was_evaluated_is_shown_in_the_session_of_the_front(results):
+    """As a run leaves them: the front was measured again, when the clock was higher."""
+    front = results.front
+    slow = replace(results)
+    slow.__dict__["front"] = front.set_column(
+        front.column_names.index("baseline_latency_ms"), "baseline_latency_ms", pa.array([BASELINE_MS / 2] * len(front))
+    )
+    np.testing.assert_allclose(slow.evaluated[:, 0], results.evaluated[:, 0] / 2)
+    np.testing.assert_array_equal(slow.evaluated[:, 1], results.evaluated[:, 1])
+
+
+def test_of_very_many_evaluations_some_are_drawn_and_all_are_counted(results, monkeypatch):
+    monkeypatch.setattr("hamp.report.chooser.EVALUATED", 20)
+    data = json.loads(re.search(r'id="data">(.*?)</script>', chooser_page(results))[1])
+    assert len(data["evaluated"]) <= 20
+    assert data["evaluations"] == len(results.evaluated)
+
+
+def test_without_benchmarks_there_is_a_report_all_the_same(results, tmp_path):
+    assert time_figure(costs(tmp_path, results.settings)).axes
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(4089.3, "4089"), (1234.5, "1234"), (12.345, "12.3"), (0.012345, "0.0123"), (0, "0.00"), (-2.5, "-2.50")],
+)
+def test_digits_are_those_of_the_page(value, told):
+    assert digits(value) == told

@@ -156,6 +156,22 @@ def test_fast_networks_are_told_apart_beside_slow_noisy_ones():
     assert len(select(empty(EVALUATED), empty(EVALUATED), archive, **wanted)[1]) == 4
 
 
+def test_a_network_that_was_measured_badly_ties_no_others_with_one_another():
+    archive = archive_of([0.1, 0.2, 0.5, 0.6], [9.0, 2.0, 1.5, 1.0])
+    ranges = pa.array([0.02, 0.02, 0.02, 3.0])
+    archive = archive.set_column(archive.column_names.index("latency_iqr_ms"), "latency_iqr_ms", ranges)
+    tied = tie(columns(archive, ["error", "latency_ms"]), noise(archive, ["error", "latency_ms"]))
+    assert tied[:, 1].tolist() == [9.0, 2.0, 1.0, 1.0]
+
+
+def test_what_the_unpruned_network_beats_is_not_fine_tuned():
+    archive = archive_of([0.05, 0.06, 0.1, 0.2], [10.0, 13.0, 8.0, 5.0])
+    front = aggregate({("hamp", 0): archive}, ["error", "latency_ms"], 4, Portfolio())
+    assert front["latency_ms"].to_pylist() == [8.0, 5.0]
+    slow = archive_of([0.05, 0.06], [10.0, 13.0])
+    assert len(aggregate({("hamp", 0): slow}, ["error", "latency_ms"], 4, Portfolio())) == 1
+
+
 def test_only_the_named_models_are_tried(space):
     profiles = {"": described(space)}
     widths = latin_hypercube(domain_of(space), 20, np.random.default_rng(1))

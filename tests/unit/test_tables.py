@@ -85,3 +85,17 @@ def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path, na
         temporary.write_text("new")
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert {path.name for path in tmp_path.rglob("*")} == {"folder", "file"}
+
+
+def test_a_damaged_table_is_one_line(tmp_path):
+    file = tmp_path / "errors.parquet"
+    tables.write(
+        tables.build(tables.ERRORS, {"candidate": ["a"] * 500, "error": np.linspace(0, 1, 500), "images": [2] * 500}),
+        file,
+    )
+    content = bytearray(file.read_bytes())
+    content[4:200] = bytes(196)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read") as caught:
+        tables.read(file, tables.ERRORS)
+    assert "\n" not in str(caught.value)

@@ -22,6 +22,7 @@ from hamp.data.images import ImageSet
 from hamp.errors import Diverged, UserError
 from hamp.models.build import build
 from hamp.pruning import discover, prune, score
+from hamp.seeding import seed_of
 from hamp.stages.evaluate import evaluate as evaluate_candidates
 from hamp.stages.finetune import finetune
 from hamp.stages.state import candidates
@@ -533,7 +534,9 @@ def test_a_member_that_diverges_stays_as_it_was_pruned(capsys: pytest.CaptureFix
     weights, errors = tuned(names, (steps,))  # the first step of the second network
     assert "half: the loss is nan" in (told := capsys.readouterr().err)
     assert "it stays as it was pruned" in told
-    pruned = prune(model, space, half, scores).state_dict()
+    as_pruned = prune(model, space, half, scores)
+    recalibrate(as_pruned, calibration_batches(images, PLAIN, len(images), 32, seed_of(0, "recalibrate")))
+    pruned = as_pruned.state_dict()
     for key, value in weights.items():
         candidate, _, name = key.partition("/")
         assert torch.equal(value, pruned[name] if candidate == "half" else undisturbed[key]), key
@@ -613,3 +616,19 @@ def test_a_training_killed_at_random_moments_ends_in_the_same_bytes(tmp_path: Pa
     assert kills
     subprocess.run([sys.executable, str(script), str(killed)], check=True, capture_output=True)
     assert whole.read_bytes() == killed.read_bytes()
+
+
+def test_networks_that_are_not_fine_tuned_have_statistics_of_their_own() -> None:
+    images, model = stripes(), network()
+    train(model, images, None, CLASSIFICATION, optimisation(), PLAIN, 0, progress=False)
+    space = discover(model, torch.zeros(2, 1, 8, 8))
+    scores = score(model, space, "l1")
+    networks = {"reference": space.channels, "half": space.repair(space.channels * 0.5)}
+    arguments = (networks, model, space, scores, images, images, CLASSIFICATION)
+    weights, _ = finetune(*arguments, blocks.Finetune(epochs=0, batch_size=32), PLAIN, seed=0, hardware="cpu")
+    expected = prune(model, space, networks["half"], scores)
+    recalibrate(expected, calibration_batches(images, PLAIN, len(images), 32, seed_of(0, "recalibrate")))
+    for name, value in expected.state_dict().items():
+        assert torch.equal(weights[f"half/{name}"], value), name
+    for name, value in model.state_dict().items():
+        assert torch.equal(weights[f"reference/{name}"], value), name

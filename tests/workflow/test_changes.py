@@ -6,6 +6,9 @@ import shutil
 import pytest
 from conftest import ROOT
 
+from hamp.errors import UserError
+from hamp.hardware.devices.pytorch import require_cuda
+
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 END = {"finetune", "test", "remeasure", "export", "pareto", "report"}
@@ -127,3 +130,22 @@ def test_code_and_data_sheets_rerun_the_stages_that_read_them(finished, code, fi
     assert old in text
     path.write_text(text.replace(old, new, 1))
     assert {rule for rule, _ in finished.with_code(code).planned()} == rules
+
+
+def test_where_a_device_is_missing_a_run_can_be_looked_at_but_not_gone_on_with(run):
+    """As on a login node, or with the board switched off."""
+    try:
+        require_cuda("hardware")
+    except UserError:
+        pass
+    else:
+        pytest.skip("there is a CUDA device here")
+    absent = run.changed(hardware="cuda")
+    assert "evaluate" in {rule for rule, _ in absent.planned()}
+    absent.snakemake("--unlock")
+    before = sorted(run.results.rglob("*.parquet"))
+    ended = absent.snakemake(check=False)
+    assert ended.returncode == 1
+    assert "hardware is 'cuda', but " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert sorted(run.results.rglob("*.parquet")) == before

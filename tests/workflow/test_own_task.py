@@ -65,3 +65,13 @@ def test_segmentation_goes_through(tmp_path):
         wrong = ((outputs[:, 0] > 0) != (masks[test] > 0.5)).mean(axis=(1, 2))
         assert wrong.mean() == pytest.approx(member["error_test"], abs=1e-3)
     assert min(member["error_test"] for member in front) < 0.3
+
+
+def test_only_the_first_stage_is_told_where_given_weights_are(tmp_path):
+    """So that they can be moved, or a run be submitted from elsewhere, without all being done again."""
+    shutil.copy(FILE, tmp_path / "task.py")
+    save_file(network(1).state_dict(), tmp_path / "given.safetensors")
+    shown = own_run(tmp_path, "task.py", "given.safetensors").snakemake("--dry-run", "--printshellcmds").stdout
+    told = [line for line in shown.splitlines() if "given.safetensors" in line and "/scripts/" in line]
+    assert told
+    assert all("/scripts/pretrain.py" in line for line in told)

@@ -9,7 +9,7 @@ from hamp.callables import file_of, files_of
 from hamp.check import check_once
 from hamp.cluster import slurm
 from hamp.cluster.local import check_reach, local_stages
-from hamp.configuration.validate import load
+from hamp.configuration.validate import lacks, load
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError
 from hamp.evolution.methods import METHODS
@@ -29,7 +29,7 @@ try:
     # A number of jobs (`nodes`) is given where they go to a cluster.
     first = workflow.exec_mode == ExecMode.DEFAULT
     to_cluster = workflow.resource_settings.nodes is not None
-    CONFIG = load(config, here=first and not to_cluster)
+    CONFIG = load(config)
     if to_cluster:
         check_reach(CONFIG)
     if first:
@@ -78,6 +78,11 @@ def command(stage):
     return lambda wildcards, input: words
 
 
+# What no stage reads of a block, so that to change it reruns nothing: the weights that are given are a file that the
+# first stage copies, and the members and their jobs are shared out by the rules.
+NOT_READ = {"network": {"weights"}, "finetune": {"members", "shards"}}
+
+
 def options(*keys, **renamed):
     """Command-line options for settings: `search.population` becomes `--population 20`, a block its JSON.
 
@@ -94,7 +99,7 @@ def options(*keys, **renamed):
             continue
         words.append(f"--{name.replace('_', '-')}")
         if isinstance(value, BaseModel):
-            words.append(value.model_dump_json())
+            words.append(value.model_dump_json(exclude=NOT_READ.get(key)))
         elif isinstance(value, dict):
             blocks = {
                 key: block.model_dump(mode="json") for key, block in value.items()
@@ -327,6 +332,14 @@ def spare_the_scheduler():
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     if limit and (limit.max_jobs, limit.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+def look_for_devices():
+    """Before the first job: end a run whose devices are not here. On a cluster's login node they need not be."""
+    if workflow.exec_mode == ExecMode.DEFAULT and not to_cluster:
+        if lines := lacks(CONFIG):
+            print("\n".join(lines), file=sys.stderr)
+            sys.exit(1)
 
 
 def look_at_slurm():

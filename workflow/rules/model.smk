@@ -49,7 +49,7 @@ rule pretrain:
         runtime=by_attempt(720),
         gpu=GPU,
     params:
-        settings=options("network", *pretrain_settings()),
+        settings=options("network", *pretrain_settings(), given="network.weights"),
         files=digests(pretrain_files()),
         run=command("pretrain"),
         code=code("pretrain"),

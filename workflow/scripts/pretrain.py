@@ -16,6 +16,7 @@ def main() -> None:
     parser = StageParser(description=__doc__)
     parser.files("splits", "images")
     parser.outputs("training", "weights")
+    parser.files("given", optional=True)
     parser.block("network", Network)
     parser.block("pretrain", Pretrain, optional=True)
     parser.block("augment", Augment, optional=True)
@@ -26,9 +27,9 @@ def main() -> None:
     arguments = parser.parse_args()
     use(arguments.threads)
     checkpoint = arguments.weights.with_name("pretrain.checkpoint")
-    if arguments.network.weights is not None:
+    if arguments.given is not None:
         classes, (channels, _, _) = facts(arguments.images)
-        model, history = given(arguments.network, classes, channels)
+        model, history = given(arguments.network, arguments.given, classes, channels)
     else:
         model, history = pretrain(
             arguments.network,

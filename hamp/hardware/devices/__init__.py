@@ -20,6 +20,7 @@ from importlib import import_module
 from types import ModuleType
 
 from hamp.configuration.blocks import Device
+from hamp.errors import UserError
 
 MODULES = {
     "pytorch": "hamp.hardware.devices.pytorch",
@@ -27,6 +28,10 @@ MODULES = {
     "remote": "hamp.hardware.devices.remote",
     "roofline": "hamp.hardware.devices.roofline",
 }
+
+
+OF_RUNTIME = {"description": "roofline", "host": "remote"}
+"""Settings without which a runtime cannot do, and of which the others know nothing."""
 
 
 def load(settings: Device) -> ModuleType:
@@ -40,6 +45,13 @@ def check(settings: Device) -> None:
     Raises:
         UserError: they cannot, and what to do; the message calls the device `device`.
     """
+    for key, runtime in OF_RUNTIME.items():
+        value = getattr(settings, key)
+        if value is not None and settings.runtime != runtime:
+            raise UserError(
+                f"device.{key}: '{value}' is for device.runtime '{runtime}', but it is '{settings.runtime}'; "
+                "change that, or leave this out"
+            )
     load(settings).check(settings)
 
 

@@ -6,7 +6,6 @@ the measuring code is sent along each time and removed with its folder.
 
 import io
 import json
-import re
 import shlex
 import subprocess
 import tarfile
@@ -28,11 +27,19 @@ if TYPE_CHECKING:
 # By their whole names, so that they count as this module's imports (hamp.digest).
 CODE = ("hamp.hardware.machine", "hamp.hardware.timing", "hamp.hardware.sessions", "hamp.hardware.remote_session")
 # Unpacks what comes on its standard input into a folder of its own and runs it there. A full disk is told as the
-# session tells what is wrong.
+# session tells what is wrong. Where the connection breaks (its standard output is read no more), it ends, so that
+# nothing runs beside the next attempt.
 RECEIVE = """
-import json, os, runpy, sys, tarfile, tempfile
+import json, os, runpy, select, shutil, sys, tarfile, tempfile, threading
+def end_with_connection(folder):
+    poll = select.poll()
+    poll.register(1, 0)
+    poll.poll()
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 try:
     with tempfile.TemporaryDirectory(prefix="hamp-") as folder:
+        threading.Thread(target=end_with_connection, args=(folder,), daemon=True).start()
         tarfile.open(fileobj=sys.stdin.buffer, mode="r|").extractall(folder)
         sys.path.insert(0, folder)
         sys.argv[1:] = [os.path.join(folder, "plan.json")]
@@ -130,13 +137,21 @@ def _answer(settings: Device, done: "subprocess.CompletedProcess[str]") -> dict[
     if done.returncode > 128:
         number = done.returncode - 128
         raise UserError(f"measuring on '{settings.host}' was killed there (signal {number}; memory?); run again")
-    found = re.search(r"\{.*\}", done.stdout, re.DOTALL)
-    if done.returncode or not found:
+    # Whatever a shell there says of its own comes before it, on other lines.
+    answer = _parsed(done.stdout.strip().rpartition("\n")[2])
+    if done.returncode or answer is None:
         raise UserError(f"measuring on '{settings.host}' failed (exit status {done.returncode}): {last}")
-    answer: dict[str, Any] = json.loads(found.group())
     if "error" in answer:
         raise UserError(f"device '{settings.host}': {answer['error']}")
     return answer
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _pack(archive: IO[bytes], plan: Mapping[str, Any], networks: Mapping[str, bytes]) -> None:

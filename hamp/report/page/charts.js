@@ -80,7 +80,7 @@ function scatter(box, { points, behind, star, x, y, onPick }) {
   const list = draw(svg, "g", { role: "listbox", "aria-label": "Networks of the front, fastest first" });
   const nodes = points.map((point, index) => {
     const node = draw(list, "g", {
-      class: "option", role: "option", tabindex: -1, "data-candidate": point.id, "aria-label": point.label,
+      class: "option", role: "option", tabindex: -1, "data-candidate": point.id,
       transform: `translate(${toX(point.x)} ${toY(point.y)})`,
     });
     const reach = Math.abs(toX(point.x + point.noise) - toX(point.x));
@@ -115,6 +115,7 @@ function scatter(box, { points, behind, star, x, y, onPick }) {
       const { id } = points[index];
       node.classList.toggle("out", outside.has(id));
       node.classList.toggle("chosen", id === chosen);
+      node.setAttribute("aria-label", points[index].label + (outside.has(id) ? ", outside the limits" : ""));
       node.setAttribute("aria-selected", id === chosen);
       node.setAttribute("tabindex", id === chosen ? 0 : -1);
     });

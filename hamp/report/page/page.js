@@ -289,7 +289,7 @@ function show() {
   for (const row of document.querySelectorAll("#table tbody tr")) {
     row.classList.toggle("chosen", row.dataset.candidate === network.candidate);
     row.classList.toggle("out", outside.has(row.dataset.candidate));
-    row.toggleAttribute("aria-current", row.dataset.candidate === network.candidate);
+    row.setAttribute("aria-current", row.dataset.candidate === network.candidate);
   }
   status(choice);
   details(network, reason);
@@ -303,7 +303,8 @@ function redraw() {
 
 $(".key .star").setAttribute("d", STAR);
 $("#about").textContent = data.about;
-$(".toggle span").textContent = `everything evaluated (${data.evaluated.length}, before fine-tuning)`;
+const drawn = data.evaluated.length < data.evaluations ? `${data.evaluated.length} of ${data.evaluations}` : data.evaluations;
+$(".toggle span").textContent = `everything evaluated (${drawn}, before fine-tuning)`;
 makeSliders();
 makeTable();
 readAddress();
