@@ -76,6 +76,11 @@ def _network(config: Config, data: Any) -> None:
             f"augment: crop {config.augment.crop}, flip {str(config.augment.flip).lower()} move the images, but not "
             f"their targets ({config.data.source} gives masks or the like); set augment: {{crop: 0, flip: false}}"
         )
+    if config.task == "classification" and not data.classes:
+        raise UserError(
+            f"task: 'classification' needs classes, but the targets of {config.data.source} are no whole numbers; "
+            "give them as such, or name a task (path/to/file.py:callable)"
+        )
     model = build(config.network, len(data.classes), data.channels)
     if config.network.weights is not None:
         load_weights(model, config.network.weights)
@@ -110,11 +115,6 @@ def _outputs(model: Any, data: Any, config: Config) -> None:
     """Check that there is an output for each class; more are of no harm."""
     import torch
 
-    if not data.classes:
-        raise UserError(
-            f"task: 'classification' needs classes, but the targets of {config.data.source} are no whole numbers; "
-            "give them as such, or name a task (path/to/file.py:callable)"
-        )
     size = config.data.image_size
     with torch.inference_mode():
         outputs = model.eval()(torch.zeros(1, data.channels, size, size))

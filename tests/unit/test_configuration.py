@@ -243,3 +243,18 @@ def test_wishes_in_both_forms_are_read():
 def test_numbers_are_finite(key):
     with pytest.raises(UserError, match=rf"^measure\.{key}: "):
         load({"measure": {key: float("inf")}})
+
+
+@pytest.mark.slow
+def test_classification_of_targets_that_are_no_classes_is_told_before_the_first_job(tmp_path):
+    file = tmp_path / "ages.py"
+    file.write_text(
+        "import numpy as np\n"
+        "def ages(image_size):\n"
+        "    rng = np.random.default_rng(0)\n"
+        "    images = rng.integers(0, 255, (90, 1, image_size, image_size), dtype=np.uint8)\n"
+        "    return images, rng.integers(0, 3, 90).astype(np.float32)\n"
+    )
+    config = Config(data={"source": f"{file}:ages", "image_size": 8}, augment={"crop": 0})
+    (line,) = check(config)
+    assert line.startswith("task: 'classification' needs classes, but the targets of ")
