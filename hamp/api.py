@@ -70,7 +70,7 @@ class Found:
     populations: dict[Run, pa.Table]
 
     def front(self, size: int = 1000) -> pa.Table:
-        """The non-dominated candidates of all searches (table MEMBERS), at most `size` of them."""
+        """The non-dominated candidates of all searches that are worth fine-tuning (table MEMBERS), at most `size`."""
         config = self.problem.config
         return aggregate(self.archives, config.objectives, size, config.portfolio)
 

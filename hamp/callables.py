@@ -120,7 +120,7 @@ def _module_at(path: Path) -> ModuleType:
 def _check_neighbours(path: Path) -> None:
     """Check that what a file imports from beside it is not of the same name beside another file of the user."""
     folders = {Path(module.__file__ or "").parent for name, module in sys.modules.items() if name.startswith(_OWN)}
-    for name in _imported(path):
+    for name in {name for file in files_of(path) for name in _imported(file)}:
         there = getattr(sys.modules.get(name), "__file__", None)
         beside = [path.parent / f"{name}.py", path.parent / name / "__init__.py"]
         another = there and Path(there) not in beside and folders & set(Path(there).parents[:2])

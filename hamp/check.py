@@ -14,7 +14,7 @@ from typing import Any
 from hamp.callables import file_of, files_of
 from hamp.configuration.blocks import Config
 from hamp.digest import code_digest, file_digest
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 
 
 def check_once(config: Config, folder: Path) -> None:
@@ -84,10 +84,10 @@ def _network(config: Config, data: Any) -> None:
     model = build(config.network, len(data.classes), data.channels)
     if config.network.weights is not None:
         load_weights(model, config.network.weights)
-    _exportable(model, data.channels, config)
     space = space_of(model, (data.channels, config.data.image_size, config.data.image_size), config.pruning)
     if config.task == "classification":
         _outputs(model, data, config)
+    _exportable(model, data.channels, config)
     networks = domain_of(space).size
     if networks < config.search.population:
         raise UserError(
@@ -106,8 +106,8 @@ def _exportable(model: Any, channels: int, config: Config) -> None:
     whole = export.deployable(model, torch.zeros(channels), torch.ones(channels))
     try:
         export.check(whole, torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0)))
-    except UserError as error:
-        reason = str(error).partition(": ")[2]
+    except Exception as error:  # of the network's own code, too
+        reason = str(error).partition(": ")[2] if isinstance(error, UserError) else one_line(error)
         raise UserError(f"network.name: '{config.network.name}' cannot be exported: {reason}") from error
 
 

@@ -4,7 +4,8 @@ import argparse
 import os
 import sys
 
-# As Snakemake has it, and before numpy is imported: sums come out a little differently with another number of threads.
+# As Snakemake has it, and before numpy is imported (by torch too, so scripts import this first): sums come out a little
+# differently with another number of threads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Networks of a finished run, made again from its results."""
 
 import json
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -93,8 +94,8 @@ def _images(path: Path) -> tuple[Tensor, Tensor, tuple[int, int, int], tuple[str
 def _located(network: Network, folder: Path) -> Network:
     """The settings with the path of the user's own file as it is from here: it was relative to where the run began."""
     file, separator, function = network.name.rpartition(":")
-    # Not resolved: `results` may be a link to another disk.
-    began = folder.absolute().parents[1:2]
+    # Links stay: `results` may be one to another disk.
+    began = Path(os.path.abspath(folder)).parents[1:2]
     if separator and file.endswith(".py") and not Path(file).is_file() and began:
         return network.model_copy(update={"name": f"{began[0] / file}:{function}"})
     return network

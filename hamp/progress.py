@@ -20,7 +20,9 @@ SHOWN |= {
 
 def digits(value: float, count: int = 3) -> str:
     """A number with so many significant digits, as the report's page writes it: without exponent."""
-    power = math.floor(math.log10(abs(value))) if value else 0
+    if value == 0:
+        return "0"
+    power = math.floor(math.log10(abs(value)))
     return f"{value:.{min(6, max(0, count - 1 - power))}f}"
 
 

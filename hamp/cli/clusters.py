@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 GoneOption = Annotated[
-    bool, typer.Option("--gone", help="The machine that the last controller ran on is no more, so don't ask it.")
+    bool, typer.Option("--gone", help="The login node that the last controller ran on is no more, so don't ask it.")
 ]
-REPLACING = ("--set-resources", "--default-resources", "--set-threads")
+REPLACING = ("--set-resources", "--default-resources", "--default-res", "--set-threads")
 """Options of Snakemake that are not laid over what a profile says, but come in place of it."""
 
 
@@ -96,13 +96,13 @@ def status(results: ResultsArgument = None) -> None:
 def _state(run: "Run", where: str, folder: Path) -> str:
     from hamp.cluster import controller
 
-    if controller.finished(run):
-        return "has finished"
+    told = f"{where} has ended before the run did; `hamp resume {folder}` goes on"
     try:
-        alive = controller.alive(run)
+        if controller.alive(run):
+            return where
     except UserError as error:
-        return str(error)
-    return where if alive else f"{where} has ended before the run did; `hamp resume {folder}` goes on"
+        told = str(error)
+    return "has finished" if controller.finished(run) else told
 
 
 def resume(

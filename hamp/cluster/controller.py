@@ -86,8 +86,12 @@ def jobs(run: Run) -> list[slurm.Job]:
     return [job for job in slurm.jobs_of() if job.name.startswith(f"{run.prefix}_")]
 
 
-def alive(run: Run) -> bool:
+def alive(run: Run, gone: bool = False) -> bool:
     """Whether the controller runs, or waits to.
+
+    Args:
+        run: that it controls.
+        gone: so is the other machine on which it ran as a process, which can't be asked.
 
     Raises:
         UserError: that cannot be told from here.
@@ -97,8 +101,11 @@ def alive(run: Run) -> bool:
     if run.process is None:
         return False
     if run.host != socket.gethostname():
+        if gone:
+            return False
         raise UserError(
-            f"the controller of this run was started on {run.host}; ask there, or, if {run.host} is gone, add --gone"
+            f"the controller of this run was started on {run.host}; ask there, or, if {run.host} is gone, go on with "
+            "`hamp resume --gone` (or `hamp submit --gone`)"
         )
     try:
         process = psutil.Process(run.process)
@@ -156,12 +163,12 @@ def clear(run: Run, say: Callable[[str], None], gone: bool = False) -> None:
     Args:
         run: whose controller has ended.
         say: tells what is cancelled.
-        gone: so has the machine that the controller ran on, which can't be asked.
+        gone: as of `alive`.
 
     Raises:
         UserError: the controller lives, or some jobs would not end.
     """
-    if not gone and alive(run):
+    if alive(run, gone):
         raise UserError(f"{_words(run)} still controls this run; `hamp status` tells how far it is")
     orphans = [job for job in jobs(run) if job.state not in slurm.ENDING]
     if orphans:

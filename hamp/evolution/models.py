@@ -112,7 +112,8 @@ def gp(U: Array, v: Array, hyperparameters: Hyperparameters) -> Model:
 def _quadratic(A: Array, B: Array) -> Array:
     """Return the inner products of all monomials up to the second degree, ``(len(A), len(B))``.
 
-    So a polynomial of any number of inputs costs what the number of points does, not that of its terms.
+    So a polynomial of any number of inputs costs the cube of the number of points, as a Gaussian process does, and not
+    that of its terms.
     """
     G = A @ B.T
     return 1 + G + (G**2 + A**2 @ (B**2).T) / 2

@@ -42,4 +42,4 @@ if __name__ == "__main__":
         answer = {"error": f"Python there ({sys.executable}) lacks the package {error.name}: {error}; install it"}
     except RuntimeError as error:
         answer = {"error": str(error)}
-    json.dump(answer, sys.stdout)
+    print("\n" + json.dumps(answer))  # on a line of its own, whatever the shell said before

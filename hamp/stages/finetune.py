@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -72,10 +73,16 @@ def finetune(
     def pruned(name: str) -> nn.Module:
         return prune(model, space, networks[name], scores)
 
+    @cache
+    def batches() -> list[Tensor]:
+        drawn = seed_of(seed, "recalibrate")
+        found = calibration_batches(train_images, augment, RECALIBRATION, settings.batch_size, drawn)
+        return [batch.to(processor(hardware)) for batch in found]
+
     def as_pruned(name: str) -> nn.Module:
         student = pruned(name)
         if name != REFERENCE:
-            _recalibrate(student, train_images, settings.batch_size, augment, seed, hardware)
+            recalibrate(place(student, processor(hardware)), batches())
         return student
 
     students = {name: pruned(name) if settings.epochs else as_pruned(name) for name in networks}
@@ -107,15 +114,6 @@ def finetune(
         for key, value in student.state_dict().items()
     }
     return weights, build(FINETUNED, {"candidate": list(networks), "error_validation": errors})
-
-
-def _recalibrate(
-    model: nn.Module, images: ImageSet, batch_size: int, augment: Augment, seed: int, hardware: str
-) -> None:
-    """Re-estimate BatchNorm, as the search does before it judges a candidate."""
-    device = processor(hardware)
-    batches = calibration_batches(images, augment, RECALIBRATION, batch_size, seed_of(seed, "recalibrate"))
-    recalibrate(place(model, device), [batch.to(device) for batch in batches])
 
 
 def _by_turns(trainings: Mapping[str, Iterator[Row]]) -> Iterator[str]:

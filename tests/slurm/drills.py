@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from slurm_cluster import cluster
+from small_runs import ROOT
 from submitting import POPULATIONS, Submitted, before_search, local_search, wait
 
 
@@ -40,6 +42,16 @@ def held(there):
     lines = Path(f"/proc/{process}/environ").read_text().split("\0")
     variables = dict(line.split("=", 1) for line in lines if "=" in line)
     return process, variables["SLURM_JOB_ID"], variables["SLURMD_NODENAME"]
+
+
+def profile(there, **resources):
+    """The profile that ships with other resources of evaluations; its folder."""
+    settings = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
+    settings["set-resources"]["evaluate"] = resources
+    folder = there.run.folder / "profile"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    return str(folder)
 
 
 def test_a_job_is_cancelled(there):
@@ -74,14 +86,14 @@ def test_a_slurmd_is_killed_while_its_job_lives_on(there):
 
 
 def test_a_job_runs_out_of_memory(there):
-    there.submit("--", "--set-resources", "evaluate:mem_mb=250 * attempt")
+    there.submit("--profile", profile(there, mem_mb="250 * attempt"))
     wait(there.ended)
     assert there.finished()
     assert "Error in rule evaluate" in there.log
 
 
 def test_a_job_runs_out_of_time(there):
-    there.submit("--", "--set-resources", "evaluate:runtime=attempt")
+    there.submit("--profile", profile(there, runtime="attempt"))
     held(there)
     wait(there.ended)
     assert there.finished()

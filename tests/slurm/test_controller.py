@@ -1,7 +1,10 @@
 """`hamp submit`, `hamp status` and `hamp resume` on a real cluster; the frozen copy; the choice of sacct or squeue."""
 
+import socket
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from small_runs import ROOT
@@ -136,9 +139,13 @@ def test_a_wrong_profile_is_one_line(tmp_path, text, words):
 def test_a_controller_elsewhere_is_asked_there_unless_it_is_gone(tmp_path, monkeypatch):
     run = controller.Run(tmp_path, "hamp-x", host="login9", process=1)
     monkeypatch.setattr(controller.slurm, "jobs_of", list)
-    with pytest.raises(UserError, match="started on login9; ask there, or, if login9 is gone, add --gone"):
+    with pytest.raises(UserError, match=r"started on login9; ask there, or, if login9 is gone, .*`hamp resume --gone`"):
         controller.clear(run, print)
     controller.clear(run, print, gone=True)
+    own = psutil.Process()
+    living = replace(run, host=socket.gethostname(), process=own.pid, started=own.create_time())
+    with pytest.raises(UserError, match="still controls this run"):
+        controller.clear(living, print, gone=True)
 
 
 def test_options_that_would_replace_the_profile_are_refused():

@@ -167,6 +167,14 @@ class Counting(nn.Module):
         return self.last(self.conv(x).relu().reshape(len(x), -1))
 
 
+class Deciding(Counting):
+    """Looks at values."""
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.last((x / 10 if x.abs().max() > 1e4 else x).flatten(1))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "torchscript"])
 def test_a_number_of_images_that_is_fixed_is_one_line(tmp_path, form):
@@ -187,12 +195,26 @@ def test_what_cannot_be_exported_is_told_before_the_search(networks, tmp_path):
         "from torch import nn\n"
         "class Own(nn.Sequential):\n"
         "    def forward(self, x):\n"
-        "        return self[1](self[0](x).mean((2, 3)).reshape(len(x), -1))\n"
+        "        return self[2](self[1](self[0](x)).mean((2, 3)).reshape(len(x), -1))\n"
         "def make(classes, channels):\n"
-        "    return Own(nn.Conv2d(channels, 8, 3), nn.Linear(8, classes))\n"
+        "    return Own(nn.Conv2d(channels, 8, 3), nn.Conv2d(8, 32, 3), nn.Linear(32, classes))\n"
     )
     (told,) = check(Config(network={"name": f"{tmp_path}/own.py:make"}))
     assert told.startswith(f"network.name: '{tmp_path}/own.py:make' cannot be exported: ")
+    with pytest.raises(UserError, match="cannot be written as onnx"):
+        export.check(export.deployable(Deciding(), MEAN, STD), torch.rand(3, 3, 8, 8))
+
+
+@pytest.mark.slow
+def test_a_network_that_does_not_run_on_the_images_is_one_line(tmp_path):
+    (tmp_path / "wrong.py").write_text(
+        "from torch import nn\n"
+        "def make(classes, channels):\n"
+        "    return nn.Sequential(nn.Conv2d(channels, 8, 3), nn.Flatten(), nn.Linear(9, classes))\n"
+    )
+    (told,) = check(Config(network={"name": f"{tmp_path}/wrong.py:make"}))
+    assert "cannot run in evaluation mode on an input of shape" in told
+    assert "\n" not in told
 
 
 def test_the_example_of_the_documentation_predicts(networks, tmp_path):

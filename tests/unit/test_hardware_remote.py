@@ -130,7 +130,7 @@ def test_a_full_disk_is_told(device, tmp_path):
 
 
 def test_what_a_login_shell_says_is_no_answer(device, tmp_path):
-    measure(through(device, tmp_path, f'echo "Welcome {{user}}!"; exec {sys.executable} "$@"'))
+    measure(through(device, tmp_path, f'printf "Welcome {{user}}!"; {sys.executable} "$@"; echo bye'))
 
 
 def test_it_ends_there_when_the_connection_breaks(tmp_path):

@@ -109,9 +109,12 @@ def test_files_beside_two_of_ones_own_may_not_have_one_name(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}_net.py").write_text("from shared_name import make")
         (tmp_path / name / "shared_name.py").write_text(f"def make(): return {name!r}")
+        (tmp_path / name / f"{name}_far.py").write_text(f"from {name}_net import make")
     assert callables.load(f"{tmp_path}/one/one_net.py:make", "network.name")() == "one"
     with pytest.raises(UserError, match=r"its 'shared_name' is not that beside it, but .*/one/shared_name\.py"):
         callables.load(f"{tmp_path}/two/two_net.py:make", "task")
+    with pytest.raises(UserError, match=r"its 'shared_name' is not that beside it"):
+        callables.load(f"{tmp_path}/two/two_far.py:make", "task")
 
 
 def test_own_networks(tmp_path: Path) -> None:

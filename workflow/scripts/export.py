@@ -1,7 +1,5 @@
 """Write the fine-tuned networks, and the unpruned one, as ONNX and safetensors."""
 
-import torch
-
 from hamp.candidates import UNPRUNED
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Network
@@ -16,6 +14,8 @@ from hamp.tables import MEMBERS, read, write
 
 
 def main() -> None:
+    import torch
+
     parser = StageParser(description=__doc__)
     parser.files("members", "space", "scores", "weights", "splits", "images", "folder")
     parser.outputs("output")

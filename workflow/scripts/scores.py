@@ -1,7 +1,5 @@
 """Score the channels of every group."""
 
-import torch
-
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Network
 from hamp.data.images import open_split
@@ -14,6 +12,8 @@ from hamp.training.tasks import task
 
 
 def main() -> None:
+    import torch
+
     parser = StageParser(description=__doc__)
     parser.files("space", "weights", "splits", "images")
     parser.outputs("scores")

@@ -45,7 +45,7 @@ try:
         sys.argv[1:] = [os.path.join(folder, "plan.json")]
         runpy.run_module("hamp.hardware.remote_session", run_name="__main__", alter_sys=True)
 except OSError as error:
-    json.dump({"error": "%s (%s)" % (error.strerror, error.filename or tempfile.gettempdir())}, sys.stdout)
+    print("\\n" + json.dumps({"error": "%s (%s)" % (error.strerror, error.filename or tempfile.gettempdir())}))
 """
 # After the user's own options, of which ssh takes the first: no question on a terminal, and a dead line is noticed.
 OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15")
@@ -137,8 +137,8 @@ def _answer(settings: Device, done: "subprocess.CompletedProcess[str]") -> dict[
     if done.returncode > 128:
         number = done.returncode - 128
         raise UserError(f"measuring on '{settings.host}' was killed there (signal {number}; memory?); run again")
-    # Whatever a shell there says of its own comes before it, on other lines.
-    answer = _parsed(done.stdout.strip().rpartition("\n")[2])
+    # A shell there may say something of its own, before or after.
+    answer = next((found for line in done.stdout.splitlines()[::-1] if (found := _parsed(line)) is not None), None)
     if done.returncode or answer is None:
         raise UserError(f"measuring on '{settings.host}' failed (exit status {done.returncode}): {last}")
     if "error" in answer:
