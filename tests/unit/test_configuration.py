@@ -16,7 +16,7 @@ from hamp.configuration.blocks import Config
 from hamp.configuration.document import documents
 from hamp.configuration.validate import load
 from hamp.errors import UserError
-from hamp.hardware.devices.pytorch import require_cuda
+from hamp.hardware.devices.pytorch import cuda_lack
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,13 +162,8 @@ def test_a_value_of_neither_kind_is_told_for_each_and_hides_no_other(value):
     }
 
 
+@pytest.mark.skipif(cuda_lack() is None, reason="there is a CUDA device here")
 def test_devices_are_looked_for_where_the_jobs_run():
-    try:
-        require_cuda("hardware")
-    except UserError:
-        pass
-    else:
-        pytest.skip("there is a CUDA device here")
     settings = {"hardware": "cuda", "device": {"hardware": "cuda"}, "search": {"population": -1}}
     with pytest.raises(UserError) as caught:
         load(settings, here=True)
