@@ -18,7 +18,7 @@ MEASURING = {"profile", "validation", "measure", "remeasure"}
 CHANGES = {
     "name": "measured",
     "objectives": ["error", "latency_ms", "latency_ms@nano", "memory_bytes"],
-    "device": {"runtime": "onnxruntime", "batch_size": 1},
+    "device": {"runtime": "onnxruntime", "description": None, "batch_size": 1},
     "devices": {"nano": {"runtime": "roofline", "description": "jetson-nano", "batch_size": 1}},
     "measure": {"latency": "measured", "rounds": 5, "seconds": 0.2},
     "profile": {"points": 3, "networks": 4, "rounds": 5, "seconds": 5.0},
@@ -72,7 +72,7 @@ def test_the_file_that_the_shown_command_writes_is_as_fast_as_the_table_says(mea
     (picked,) = (row for row in Results(measured.results).front.to_pylist() if row["candidate"] == candidate)
     file = measured.folder / "taken.onnx"
     measured.hamp(*command.split()[1:], "--output", file)
-    device = [f"--device={key}={value}" for key, value in CHANGES["device"].items()]
+    device = [f"--device={key}={value}" for key, value in CHANGES["device"].items() if value is not None]
     unpruned = measured.results / "export/unpruned.onnx"
     told = measured.hamp("measure", unpruned, file, *device)
     speed = float(re.search(r"([\d.]+) times as fast", told)[1])
