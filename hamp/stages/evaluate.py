@@ -10,7 +10,7 @@ from torch import nn
 from hamp.configuration.blocks import Augment, Evaluate, Optimisation
 from hamp.data.images import ImageSet
 from hamp.errors import Diverged, UserError
-from hamp.pruning.slicing import prune
+from hamp.pruning.slicing import kept_outputs, prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import ERRORS, build, matrix
@@ -19,6 +19,7 @@ from hamp.training.evaluation import evaluate as error_of
 from hamp.training.hardware import place, processor
 from hamp.training.loop import train
 from hamp.training.recalibration import recalibrate
+from hamp.training.refitting import observe, refit
 from hamp.training.tasks import Task
 
 
@@ -36,7 +37,8 @@ def evaluate(
     seed: int,
     hardware: str,
 ) -> pa.Table:
-    """Table ERRORS: each candidate pruned, its BatchNorm re-estimated, optionally trained some steps, and judged.
+    """Table ERRORS: each candidate pruned, its BatchNorm re-estimated, optionally its layers fitted to those of the
+    unpruned network and trained some steps, and judged.
 
     Every candidate is judged on the same images, after the same calibration batches: its error depends on its
     widths alone, not on the search, the generation or the shard that it came up in. One whose training diverges has
@@ -52,10 +54,13 @@ def evaluate(
             train_images,
             augment,
             settings.recalibration_images,
-            settings.batch_size,
+            settings.recalibration_images if settings.refit else settings.batch_size,
             seed_of(seed, "recalibrate"),
         )
     ]
+    observed = None
+    if settings.refit and batches:
+        observed = observe(place(model, device), batches[0], seed_of(seed, "refit"), settings.precision)
     optimisation = Optimisation(
         epochs=0,
         batch_size=settings.batch_size,
@@ -67,7 +72,10 @@ def evaluate(
     begun = time.monotonic()
     for number, (name, widths) in enumerate(zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)):
         pruned = place(prune(model, space, widths, scores), device)
-        recalibrate(pruned, batches, settings.precision)
+        if observed is None:
+            recalibrate(pruned, batches, settings.precision)
+        else:
+            refit(pruned, kept_outputs(model, space, widths, scores), observed, settings.precision)
         try:
             if settings.finetune_steps:
                 train(

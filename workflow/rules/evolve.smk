@@ -29,6 +29,7 @@ rule sensitivity:
             "augment",
             "sensitivity",
             "evaluate.recalibration_images",
+            "evaluate.refit",
             "evaluate.batch_size",
             "evaluate.precision",
             "hardware",

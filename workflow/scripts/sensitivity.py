@@ -21,6 +21,7 @@ def main() -> None:
     parser.block("augment", Augment)
     parser.block("sensitivity", Sensitivity)
     parser.value("recalibration-images", int)
+    parser.add_argument("--refit", action="store_true")
     parser.value("batch-size", int)
     parser.value("precision", str)
     parser.value("task", str)
@@ -35,6 +36,7 @@ def main() -> None:
     settings = Evaluate(
         images=arguments.sensitivity.images,
         recalibration_images=arguments.recalibration_images,
+        refit=arguments.refit,
         finetune_steps=0,
         batch_size=arguments.batch_size,
         precision=arguments.precision,

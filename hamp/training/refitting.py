@@ -1,0 +1,160 @@
+"""The weights of a pruned network fitted so that its layers give what they gave before pruning."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hamp.training.hardware import mixed
+from hamp.training.recalibration import norms_of, recalibrating
+
+PLACES = 4096
+"""Rows of a layer's output that it is fitted on."""
+RIDGE = 0.3
+"""How far weights are held to those that were cut, in mean variances of a layer's inputs."""
+
+Layer = nn.Conv2d | nn.Linear
+
+
+class Sample(NamedTuple):
+    """What a layer of the unpruned network gave at some places.
+
+    Attributes:
+        places: int64, one array (p,) a dimension of the layer's output without its channels.
+        outputs: float32 (p, channels).
+    """
+
+    places: tuple[Tensor, ...]
+    outputs: Tensor
+
+
+class Observed(NamedTuple):
+    """What the layers of the unpruned network gave for some images.
+
+    Attributes:
+        images: normalised, (n, channels, height, width).
+        layers: by path.
+    """
+
+    images: Tensor
+    layers: dict[str, Sample]
+
+
+def observe(model: nn.Module, images: Tensor, seed: int, precision: str = "float32") -> Observed:
+    """What the convolutions and linear layers of `model` give, at places that are drawn once for all pruned networks.
+
+    Left out are grouped convolutions, which do not mix channels, and layers that are run more than once.
+
+    Args:
+        model: the unpruned network, on the device of the images; left in evaluation mode.
+        images: normalised, (n, channels, height, width).
+        seed: of the places.
+        precision: of the features (`hardware.data_type`).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    layers: dict[str, Sample] = {}
+    calls: dict[str, int] = {}
+
+    def keep(path: str, layer: nn.Module, output: Tensor) -> None:
+        calls[path] = calls.get(path, 0) + 1
+        rows = output.movedim(_channel_dim(layer), -1)
+        drawn = torch.randperm(rows[..., 0].numel(), generator=generator)[:PLACES].sort().values
+        places = tuple(torch.unravel_index(drawn.to(output.device), rows.shape[:-1]))
+        layers[path] = Sample(places, rows[places].float())
+
+    found = {path: layer for path, layer in model.named_modules() if _fitted(layer)}
+    handles = [
+        layer.register_forward_hook(lambda layer, _, output, path=path: keep(path, layer, output))
+        for path, layer in found.items()
+    ]
+    try:
+        with torch.no_grad(), mixed(precision, images.device):
+            model.eval()(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Observed(images, {path: layers[path] for path, count in calls.items() if count == 1})
+
+
+def refit(pruned: nn.Module, kept: Mapping[str, Tensor], observed: Observed, precision: str = "float32") -> None:
+    """Fit each layer, in the order in which they run, to what it gave in the unpruned network, in place.
+
+    Given what the layers before it give now, the weights are found by least squares, held to those that were cut out
+    by a ridge. So the channels that stay make up for those that go, and what follows a removed branch for the branch,
+    as far as they can: reconstruction after He, Zhang and Sun (2017, section 3.2), layer by layer in one pass, with
+    the inputs of the pruned network (there "asymmetric", after Zhang et al., 2016). BatchNorm statistics are found
+    anew on the same images.
+
+    Args:
+        pruned: the pruned network, on the device of the images; left in evaluation mode.
+        kept: by parameter, the positions along its first dimension that stayed (`pruning.slicing.kept_outputs`).
+        observed: of the unpruned network.
+        precision: of the features (`hardware.data_type`); weights are found in float32.
+    """
+    normalised = bool(norms_of(pruned))
+
+    def fit(path: str, layer: Layer, x: Tensor) -> None:
+        sample = observed.layers[path]
+        wanted = sample.outputs
+        if (stay := kept.get(f"{path}.weight")) is not None:
+            wanted = wanted[:, stay.to(wanted.device)]
+        _fit(layer, _inputs(layer, x, sample.places).float(), wanted, normalised)
+
+    found = {path: layer for path, layer in pruned.named_modules() if path in observed.layers and _fitted(layer)}
+    handles = [
+        layer.register_forward_pre_hook(lambda layer, inputs, path=path: fit(path, layer, inputs[0]))
+        for path, layer in found.items()
+    ]
+    try:
+        with torch.no_grad(), recalibrating(pruned), mixed(precision, observed.images.device):
+            pruned(observed.images)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _fitted(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+
+
+def _channel_dim(layer: nn.Module) -> int:
+    return 1 if isinstance(layer, nn.Conv2d) else -1
+
+
+def _inputs(layer: Layer, x: Tensor, places: tuple[Tensor, ...]) -> Tensor:
+    """What the layer computes its output at some places from, (p, inputs), as `_rows` has the weights."""
+    if isinstance(layer, nn.Linear):
+        return x[places]
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    pixels = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode).permute(0, 2, 3, 1)
+    image, *at = places
+    rows, columns = (
+        start[:, None] * stride + dilation * torch.arange(size, device=x.device)
+        for start, stride, dilation, size in zip(at, layer.stride, layer.dilation, layer.kernel_size, strict=True)
+    )
+    return pixels[image[:, None, None], rows[:, :, None], columns[:, None, :]].flatten(1)
+
+
+def _fit(layer: Layer, inputs: Tensor, wanted: Tensor, normalised: bool) -> None:
+    """Ridge regression of `wanted` (p, outputs) on `inputs` (p, inputs), towards the layer's own weights.
+
+    A constant does not matter where there is a bias, or a normalisation to come (`normalised`).
+    """
+    weight = layer.weight.movedim(1, -1)
+    rows = weight.flatten(1)
+    mean_inputs, mean_wanted = inputs.mean(dim=0), wanted.mean(dim=0)
+    if layer.bias is not None or normalised:
+        inputs, wanted = inputs - mean_inputs, wanted - mean_wanted
+    missed = wanted - inputs @ rows.T
+    few = len(inputs) < inputs.shape[1]  # then the same solution by the smaller system of its dual form
+    system = inputs @ inputs.T if few else inputs.T @ inputs
+    ridge = RIDGE * inputs.square().sum() / inputs.shape[1]
+    system.diagonal().add_(ridge.clamp_min(torch.finfo(system.dtype).tiny))
+    right = missed if few else inputs.T @ missed
+    solved = torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    rows = rows + (inputs.T @ solved if few else solved).T
+    layer.weight.copy_(rows.view(weight.shape).movedim(-1, 1))
+    if layer.bias is not None:
+        layer.bias.copy_(mean_wanted - rows @ mean_inputs)
