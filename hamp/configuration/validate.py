@@ -62,6 +62,8 @@ def combinations(config: Config) -> list[str]:
         file = file_of(spec)
         if file is not None and not file.is_file():
             mistakes.append(f"{key}: '{spec}': there is no file '{file}'; give path/to/file.py:callable")
+    if config.evaluate.refit and not config.evaluate.recalibration_images:
+        mistakes.append("evaluate.refit: true, but evaluate.recalibration_images is 0; give images to fit layers on")
     mistakes += _data(config)
     mistakes += _normalisation(config)
     mistakes += _objectives(config)

@@ -38,7 +38,7 @@ def prune(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | No
     removed, replace = _replacements(space, kept, gone)
 
     def finish(path: str, old: nn.Module, new: nn.Module) -> nn.Module:
-        _refit(old, new)
+        _resize(old, new)
         return replace[path](old, new) if path in replace else new
 
     with torch.no_grad():
@@ -177,7 +177,7 @@ def _constant_norm(old: nn.Module, new: nn.Module) -> nn.Module:
     return new
 
 
-def _refit(old: nn.Module, new: nn.Module) -> None:
+def _resize(old: nn.Module, new: nn.Module) -> None:
     """Set the sizes that modules of torch.nn keep beside their weights."""
     table = new.__dict__
     weight, before = table["_parameters"].get("weight"), old._parameters.get("weight")

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from copy import deepcopy
 
 import numpy as np
 import pyarrow as pa
@@ -59,8 +60,9 @@ def evaluate(
         )
     ]
     observed = None
-    if settings.refit and batches:
-        observed = observe(place(model, device), batches[0], seed_of(seed, "refit"), settings.precision)
+    if settings.refit:
+        drawn = seed_of(seed, "refit")
+        observed = observe(place(deepcopy(model), device), batches[0], drawn, settings.precision)
     optimisation = Optimisation(
         epochs=0,
         batch_size=settings.batch_size,
@@ -72,11 +74,11 @@ def evaluate(
     begun = time.monotonic()
     for number, (name, widths) in enumerate(zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)):
         pruned = place(prune(model, space, widths, scores), device)
-        if observed is None:
-            recalibrate(pruned, batches, settings.precision)
-        else:
-            refit(pruned, kept_outputs(model, space, widths, scores), observed, settings.precision)
         try:
+            if observed is None:
+                recalibrate(pruned, batches, settings.precision)
+            else:
+                refit(pruned, kept_outputs(model, space, widths, scores), observed, settings.precision)
             if settings.finetune_steps:
                 train(
                     pruned,

@@ -1,14 +1,17 @@
 """The weights of a pruned network fitted so that its layers give what they gave before pruning."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from hamp.errors import Diverged
 from hamp.training.hardware import mixed
-from hamp.training.recalibration import norms_of, recalibrating
+from hamp.training.recalibration import recalibrating
 
 PLACES = 4096
 """Rows of a layer's output that it is fitted on."""
@@ -24,10 +27,12 @@ class Sample(NamedTuple):
     Attributes:
         places: int64, one array (p,) a dimension of the layer's output without its channels.
         outputs: float32 (p, channels).
+        normalised: whether BatchNorm follows, so that a constant does not matter.
     """
 
     places: tuple[Tensor, ...]
     outputs: Tensor
+    normalised: bool = False
 
 
 class Observed(NamedTuple):
@@ -45,7 +50,8 @@ class Observed(NamedTuple):
 def observe(model: nn.Module, images: Tensor, seed: int, precision: str = "float32") -> Observed:
     """What the convolutions and linear layers of `model` give, at places that are drawn once for all pruned networks.
 
-    Left out are grouped convolutions, which do not mix channels, and layers that are run more than once.
+    Left out are grouped convolutions, which do not mix channels, layers that are run more than once or share their
+    weights, and classes derived from `Conv2d` and `Linear`, which may compute something else.
 
     Args:
         model: the unpruned network, on the device of the images; left in evaluation mode.
@@ -55,20 +61,32 @@ def observe(model: nn.Module, images: Tensor, seed: int, precision: str = "float
     """
     generator = torch.Generator().manual_seed(seed)
     layers: dict[str, Sample] = {}
-    calls: dict[str, int] = {}
+    calls = Counter[str]()
+    last: list[tuple[str, Tensor]] = []
 
     def keep(path: str, layer: nn.Module, output: Tensor) -> None:
-        calls[path] = calls.get(path, 0) + 1
+        if output.dim() != 4 and (isinstance(layer, nn.Conv2d) or output.dim() < 2):
+            return  # no batch
+        calls[path] += 1
+        last[:] = [(path, output)]
         rows = output.movedim(_channel_dim(layer), -1)
         drawn = torch.randperm(rows[..., 0].numel(), generator=generator)[:PLACES].sort().values
         places = tuple(torch.unravel_index(drawn.to(output.device), rows.shape[:-1]))
         layers[path] = Sample(places, rows[places].float())
 
-    found = {path: layer for path, layer in model.named_modules() if _fitted(layer)}
+    def normalise(x: Tensor) -> None:
+        if last and x is last[0][1]:
+            path = last[0][0]
+            layers[path] = layers[path]._replace(normalised=True)
+
+    owners = Counter(map(id, dict(model.named_parameters(remove_duplicate=False)).values()))
     handles = [
         layer.register_forward_hook(lambda layer, _, output, path=path: keep(path, layer, output))
-        for path, layer in found.items()
+        for path, layer in model.named_modules()
+        if _fitted(layer) and all(owners[id(parameter)] == 1 for parameter in layer.parameters())
     ]
+    norms = (module for module in model.modules() if isinstance(module, _BatchNorm))
+    handles += [norm.register_forward_pre_hook(lambda _, inputs: normalise(*inputs)) for norm in norms]
     try:
         with torch.no_grad(), mixed(precision, images.device):
             model.eval()(images)
@@ -92,23 +110,30 @@ def refit(pruned: nn.Module, kept: Mapping[str, Tensor], observed: Observed, pre
         kept: by parameter, the positions along its first dimension that stayed (`pruning.slicing.kept_outputs`).
         observed: of the unpruned network.
         precision: of the features (`hardware.data_type`); weights are found in float32.
+
+    Raises:
+        Diverged: the features of the pruned network are not finite.
     """
-    normalised = bool(norms_of(pruned))
+    device = observed.images.device
 
     def fit(path: str, layer: Layer, x: Tensor) -> None:
-        sample = observed.layers[path]
-        wanted = sample.outputs
+        places, wanted, normalised = observed.layers[path]
         if (stay := kept.get(f"{path}.weight")) is not None:
-            wanted = wanted[:, stay.to(wanted.device)]
-        _fit(layer, _inputs(layer, x, sample.places).float(), wanted, normalised)
+            wanted = wanted[:, stay.to(device)]
+        with mixed("float32", device):
+            fits = _fit(layer, _inputs(layer, x, places).float(), wanted, normalised)
+        if not fits:
+            raise Diverged(f"layer '{path}': no finite weights fit what it is given")
 
     found = {path: layer for path, layer in pruned.named_modules() if path in observed.layers and _fitted(layer)}
     handles = [
-        layer.register_forward_pre_hook(lambda layer, inputs, path=path: fit(path, layer, inputs[0]))
+        layer.register_forward_pre_hook(
+            lambda layer, inputs, named, path=path: fit(path, layer, *inputs, *named.values()), with_kwargs=True
+        )
         for path, layer in found.items()
     ]
     try:
-        with torch.no_grad(), recalibrating(pruned), mixed(precision, observed.images.device):
+        with torch.no_grad(), recalibrating(pruned), mixed(precision, device):
             pruned(observed.images)
     finally:
         for handle in handles:
@@ -116,7 +141,8 @@ def refit(pruned: nn.Module, kept: Mapping[str, Tensor], observed: Observed, pre
 
 
 def _fitted(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+    plain = type(layer) is nn.Linear or (type(layer) is nn.Conv2d and layer.groups == 1)
+    return plain and "weight" in layer._parameters  # not where another parameter stands for it
 
 
 def _channel_dim(layer: nn.Module) -> int:
@@ -124,11 +150,15 @@ def _channel_dim(layer: nn.Module) -> int:
 
 
 def _inputs(layer: Layer, x: Tensor, places: tuple[Tensor, ...]) -> Tensor:
-    """What the layer computes its output at some places from, (p, inputs), as `_rows` has the weights."""
+    """What the layer computes its output at some places from, (p, inputs), the channels of a pixel side by side."""
     if isinstance(layer, nn.Linear):
         return x[places]
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    pixels = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode).permute(0, 2, 3, 1)
+    if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+        pixels = F.pad(x, [side for pad in reversed(layer.padding) for side in (pad, pad)])
+    else:
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        pixels = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    pixels = pixels.permute(0, 2, 3, 1)
     image, *at = places
     rows, columns = (
         start[:, None] * stride + dilation * torch.arange(size, device=x.device)
@@ -137,10 +167,11 @@ def _inputs(layer: Layer, x: Tensor, places: tuple[Tensor, ...]) -> Tensor:
     return pixels[image[:, None, None], rows[:, :, None], columns[:, None, :]].flatten(1)
 
 
-def _fit(layer: Layer, inputs: Tensor, wanted: Tensor, normalised: bool) -> None:
-    """Ridge regression of `wanted` (p, outputs) on `inputs` (p, inputs), towards the layer's own weights.
+def _fit(layer: Layer, inputs: Tensor, wanted: Tensor, normalised: bool) -> bool:
+    """Ridge regression of `wanted` (p, outputs) on `inputs` (p, inputs), towards the layer's own weights; whether there
+    is a finite solution.
 
-    A constant does not matter where there is a bias, or a normalisation to come (`normalised`).
+    A constant does not matter where there is a bias, or a BatchNorm to come (`normalised`).
     """
     weight = layer.weight.movedim(1, -1)
     rows = weight.flatten(1)
@@ -152,9 +183,12 @@ def _fit(layer: Layer, inputs: Tensor, wanted: Tensor, normalised: bool) -> None
     system = inputs @ inputs.T if few else inputs.T @ inputs
     ridge = RIDGE * inputs.square().sum() / inputs.shape[1]
     system.diagonal().add_(ridge.clamp_min(torch.finfo(system.dtype).tiny))
-    right = missed if few else inputs.T @ missed
-    solved = torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    factor, failed = torch.linalg.cholesky_ex(system)
+    solved = torch.cholesky_solve(missed if few else inputs.T @ missed, factor)
     rows = rows + (inputs.T @ solved if few else solved).T
+    if failed or not rows.isfinite().all():  # CUDA does not fail where there is no number
+        return False
     layer.weight.copy_(rows.view(weight.shape).movedim(-1, 1))
     if layer.bias is not None:
         layer.bias.copy_(mean_wanted - rows @ mean_inputs)
+    return True

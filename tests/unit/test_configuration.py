@@ -127,6 +127,7 @@ def test_all_mistakes_are_listed_at_once_one_line_each():
         ({"data": {"mean": [], "std": []}}, "data.std"),
         ({"device": {"runtime": "roofline"}, "measure": {"latency": "predicted"}}, "device.description"),
         ({"device": {"runtime": "roofline", "description": "jetson-nano"}}, "measure.latency"),
+        ({"evaluate": {"refit": True, "recalibration_images": 0}}, "evaluate.refit"),
         ({"device": {"data_type": "float16"}}, "device.data_type"),
         ({"device": {"runtime": "onnxruntime", "data_type": "float16"}}, "device.data_type"),
         ({"device": {"cuda_graphs": True}}, "device.cuda_graphs"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
@@ -498,6 +499,28 @@ def test_a_candidate_that_cannot_be_trained_ends_no_search(capsys: pytest.Captur
     assert "counts as of error 1: " in capsys.readouterr().err
     with pytest.raises(UserError, match=r"^the unpruned network, evaluated as a candidate: .*lower learning_rate"):
         errors()
+
+
+def test_an_error_depends_on_the_widths_and_settings_alone() -> None:
+    """Not on the candidates beside it; the unpruned network is left alone."""
+    images, model = stripes(), network()
+    before = state_of(model)
+    space = discover(model, torch.zeros(2, 1, 8, 8))
+    scores = score(model, space, "l1")
+    widths = np.stack([space.repair(space.channels * kept) for kept in (1.0, 0.7, 0.4)])
+    table = candidates(widths, ["uniform"] * 3)
+
+    def errors(part: pa.Table, refit: bool) -> list[float]:
+        settings = blocks.Evaluate(batch_size=32, recalibration_images=48, finetune_steps=0, refit=refit)
+        rest = (model, space, scores, images, images, CLASSIFICATION, settings, PLAIN)
+        return evaluate_candidates(part, *rest, seed=0, hardware="cpu")["error"].to_pylist()
+
+    found = {refit: errors(table, refit) for refit in (False, True)}
+    for refit, together in found.items():
+        apart = [errors(table[position : position + 1], refit)[0] for position in (2, 1, 0)]
+        assert together == apart[::-1]
+    assert found[False] != found[True]
+    assert equal(before, state_of(model))
 
 
 def test_a_member_that_diverges_stays_as_it_was_pruned(capsys: pytest.CaptureFixture[str]) -> None:

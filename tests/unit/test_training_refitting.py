@@ -1,6 +1,9 @@
 """Weights of pruned networks fitted to what the layers gave before pruning."""
 
+from copy import deepcopy
+
 import numpy as np
+import pruning_networks
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hamp.configuration.blocks import Network
+from hamp.errors import Diverged
 from hamp.models.build import build
 from hamp.pruning.discovery import discover
 from hamp.pruning.slicing import kept_outputs, prune
@@ -135,12 +139,59 @@ def test_layers_that_run_twice_and_grouped_ones_stay_as_they_were_cut() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.first, self.again, self.grouped = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, groups=4)
-            self.tokens = nn.Linear(4, 2)
+            self.one, self.two = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+            self.two.weight = self.one.weight
+            self.tokens, self.own, self.vector = nn.Linear(4, 2), Own(2, 2), nn.Linear(2, 2)
+            self.given = nn.Parameter(torch.ones(2))
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.tokens(self.grouped(self.again(self.again(self.first(x)))).permute(0, 2, 3, 1))
+            x = self.two(self.one(self.grouped(self.again(self.again(self.first(x))))))
+            return self.own(self.tokens(x.permute(0, 2, 3, 1))) + self.vector(self.given)
+
+    class Own(nn.Linear):
+        pass
 
     assert set(observe(Twice(), pictures(8, 0), 0).layers) == {"first", "tokens"}
+
+
+@pytest.mark.parametrize("name", [*pruning_networks.ODD, "resnet20"])
+@settings(max_examples=2, deadline=None)
+@given(data=st.data())
+def test_any_network_can_be_fitted(name: str, data) -> None:
+    """All kinds that can be pruned; what is left of BatchNorm alone is no nearer to the unpruned network."""
+    model, space = deepcopy(pruning_networks.network(name)).float().eval(), pruning_networks.space(name)
+    widths = data.draw(pruning_networks.widths_of(space))
+    images = pruning_networks.images(name, 32).float()
+    network = prune(model, space, widths)
+    refit(network, kept_outputs(model, space, widths), observe(model, images, 0))
+    with torch.no_grad():
+        found = torch.utils._pytree.tree_leaves(network(images))
+    assert all(output.isfinite().all() for output in found)
+
+
+def test_a_constant_counts_where_no_batch_norm_follows() -> None:
+    """Half of the inputs of a layer without bias go; those that stay have to make up for their mean too."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 4, bias=False), nn.BatchNorm1d(4)).eval()
+    bare = model[:3]
+    images = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
+    assert [observe(net, images, 0).layers["2"].normalised for net in (model, bare)] == [True, False]
+    space = discover(bare, torch.zeros(2, 3), keep_first=False)
+    observed, missed = observe(bare, images, 0), {}
+    for normalised in (False, True):
+        layers = {path: sample._replace(normalised=normalised) for path, sample in observed.layers.items()}
+        network = prune(bare, space, [4])
+        refit(network, kept_outputs(bare, space, [4]), observed._replace(layers=layers))
+        missed[normalised] = off(network, bare, images)
+    assert missed[False] < missed[True]
+
+
+def test_padding_that_was_changed_afterwards_counts() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    model[0].dilation, model[0].padding = (2, 2), (2, 2)
+    before = model[0].weight.detach().clone()
+    refit(model, {}, observe(deepcopy(model), pictures(8, 0), 0))
+    assert torch.allclose(model[0].weight, before, atol=1e-4)
 
 
 def test_layers_that_are_given_nothing_stay_as_they_were_cut() -> None:
@@ -149,3 +200,23 @@ def test_layers_that_are_given_nothing_stay_as_they_were_cut() -> None:
     before = model[0].weight.detach().clone()
     refit(model, {}, observe(nn.Sequential(nn.Linear(3, 2)), torch.zeros(5, 3), 0))
     assert torch.equal(model[0].weight, before)
+
+
+def test_weights_are_found_in_float32_where_features_are_bfloat16(residual) -> None:
+    model, space = residual
+    widths, images = space.repair(np.array(space.channels) // 2), pictures(64, 1)
+    kept = kept_outputs(model, space, widths)
+    found = [prune(model, space, widths) for _ in range(2)]
+    for network, precision in zip(found, ("float32", "bfloat16"), strict=True):
+        refit(network, kept, observe(model, images, 0, precision), precision)
+    fitted, rounded = (network.layer1[0].conv1.weight for network in found)
+    moved = (fitted - prune(model, space, widths).layer1[0].conv1.weight).norm()
+    assert (fitted - rounded).norm() < 0.1 * moved
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_that_are_not_finite_are_told_of(value: float) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3))
+    observed = observe(model, pictures(8, 0), 0)
+    with pytest.raises(Diverged, match=r"^layer '0': no finite weights fit what it is given"):
+        refit(model, {}, observed._replace(images=observed.images * value))

@@ -42,7 +42,7 @@ def test_the_api_finds_what_the_workflow_finds(finished, tmp_path):
 
 
 def test_the_api_finds_the_same_sensitivity(run, tmp_path):
-    guided = run.changed(search={"initial": ["sensitivity"], "generations": 0})
+    guided = run.changed(search={"initial": ["sensitivity"], "generations": 0}, evaluate={"refit": False})
     table = guided.results / "space/sensitivity.parquet"
     guided.snakemake(str(table.relative_to(guided.folder)))
     write(hamp.search(guided.settings).problem.sensitivity, tmp_path / "sensitivity.parquet")
