@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +66,7 @@ def observe(model: nn.Module, images: Tensor, seed: int, precision: str = "float
     calls = Counter[str]()
     last: list[tuple[str, Tensor]] = []
 
-    def keep(path: str, layer: nn.Module, output: Tensor) -> None:
+    def keep(path: str, layer: nn.Module, _: Any, output: Tensor) -> None:
         if output.dim() != 4 and (isinstance(layer, nn.Conv2d) or output.dim() < 2):
             return  # no batch
         calls[path] += 1
@@ -74,25 +76,19 @@ def observe(model: nn.Module, images: Tensor, seed: int, precision: str = "float
         places = tuple(torch.unravel_index(drawn.to(output.device), rows.shape[:-1]))
         layers[path] = Sample(places, rows[places].float())
 
-    def normalise(x: Tensor) -> None:
-        if last and x is last[0][1]:
+    def normalise(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if last and inputs and inputs[0] is last[0][1]:
             path = last[0][0]
             layers[path] = layers[path]._replace(normalised=True)
 
     owners = Counter(map(id, dict(model.named_parameters(remove_duplicate=False)).values()))
-    handles = [
-        layer.register_forward_hook(lambda layer, _, output, path=path: keep(path, layer, output))
-        for path, layer in model.named_modules()
-        if _fitted(layer) and all(owners[id(parameter)] == 1 for parameter in layer.parameters())
-    ]
-    norms = (module for module in model.modules() if isinstance(module, _BatchNorm))
-    handles += [norm.register_forward_pre_hook(lambda _, inputs: normalise(*inputs)) for norm in norms]
-    try:
-        with torch.no_grad(), mixed(precision, images.device):
-            model.eval()(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad(), mixed(precision, images.device):
+        for path, layer in model.named_modules():
+            if _fitted(layer) and all(owners[id(parameter)] == 1 for parameter in layer.parameters()):
+                hooks.enter_context(layer.register_forward_hook(partial(keep, path)))
+            elif isinstance(layer, _BatchNorm):
+                hooks.enter_context(layer.register_forward_pre_hook(normalise))
+        model.eval()(images)
     return Observed(images, {path: layers[path] for path, count in calls.items() if count == 1})
 
 
@@ -116,7 +112,8 @@ def refit(pruned: nn.Module, kept: Mapping[str, Tensor], observed: Observed, pre
     """
     device = observed.images.device
 
-    def fit(path: str, layer: Layer, x: Tensor) -> None:
+    def fit(path: str, layer: Layer, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        (x,) = (*inputs, *named.values())
         places, wanted, normalised = observed.layers[path]
         if (stay := kept.get(f"{path}.weight")) is not None:
             wanted = wanted[:, stay.to(device)]
@@ -125,19 +122,11 @@ def refit(pruned: nn.Module, kept: Mapping[str, Tensor], observed: Observed, pre
         if not fits:
             raise Diverged(f"layer '{path}': no finite weights fit what it is given")
 
-    found = {path: layer for path, layer in pruned.named_modules() if path in observed.layers and _fitted(layer)}
-    handles = [
-        layer.register_forward_pre_hook(
-            lambda layer, inputs, named, path=path: fit(path, layer, *inputs, *named.values()), with_kwargs=True
-        )
-        for path, layer in found.items()
-    ]
-    try:
-        with torch.no_grad(), recalibrating(pruned), mixed(precision, device):
-            pruned(observed.images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad(), recalibrating(pruned), mixed(precision, device):
+        for path, layer in pruned.named_modules():
+            if path in observed.layers and _fitted(layer):
+                hooks.enter_context(layer.register_forward_pre_hook(partial(fit, path), with_kwargs=True))
+        pruned(observed.images)
 
 
 def _fitted(layer: nn.Module) -> bool:

@@ -108,11 +108,9 @@ def test_a_layer_is_fitted_by_ridge_regression(kernel, stride, dilation, padding
     options = {"stride": stride, "dilation": dilation, "padding": padding, "padding_mode": mode, "bias": bias}
     layer, wanted = (nn.Conv2d(2, 3, kernel, **options) for _ in range(2))
     images = pictures(3, 0, channels=2, size=7)
-    refitting_places, refitting.PLACES = refitting.PLACES, places
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refitting, "PLACES", places)
         observed = observe(nn.Sequential(wanted), images, seed=1)
-    finally:
-        refitting.PLACES = refitting_places
     start = layer.weight.detach().flatten(1).double()
     refit(nn.Sequential(layer), {}, observed)
 
@@ -158,7 +156,7 @@ def test_layers_that_run_twice_and_grouped_ones_stay_as_they_were_cut() -> None:
 @settings(max_examples=2, deadline=None)
 @given(data=st.data())
 def test_any_network_can_be_fitted(name: str, data) -> None:
-    """All kinds that can be pruned; what is left of BatchNorm alone is no nearer to the unpruned network."""
+    """All kinds that can be pruned."""
     model, space = deepcopy(pruning_networks.network(name)).float().eval(), pruning_networks.space(name)
     widths = data.draw(pruning_networks.widths_of(space))
     images = pruning_networks.images(name, 32).float()
