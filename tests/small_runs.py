@@ -22,7 +22,7 @@ SMALL = {
     "measure": {"latency": "predicted"},
     "search": {"population": 6, "offspring": 5, "generations": 2},
     "evaluate": {"images": 60, "finetune_steps": 1, "recalibration_images": 64, "refit": True},
-    "finetune": {"epochs": 1, "members": 4, "shards": 2},
+    "finetune": {"epochs": 1, "features": 4, "members": 4, "shards": 2},
 }
 """Digits on a described device, so that every figure of the run is reproducible."""
 

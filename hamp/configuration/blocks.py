@@ -178,6 +178,12 @@ class Finetune(Optimisation):
         0.5, description="Weight of the distance to the unpruned network's outputs in the loss; 0: none."
     )
     temperature: float = Field(4.0, gt=0.0, description="Softening of the outputs in distillation.")
+    features: float = Field(
+        0.0,
+        ge=0.0,
+        description="Weight of the distance to the unpruned network's last features, position by position before the "
+        "classifier pools or flattens them, which is added to the loss; 0: none.",
+    )
     members: int = Field(20, ge=1, le=1000, description="At most this many members of the front are fine-tuned.")
     shards: int = Field(2, ge=1, le=1000, description="Jobs among which the members are shared out.")
 

@@ -87,14 +87,14 @@ def axis_indices(space: Space, kept: NDArray[np.bool_]) -> list[Tensor | None]:
     return indices
 
 
-def kept_outputs(model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None = None) -> dict[str, Tensor]:
-    """By parameter, the positions along its first dimension that `prune` keeps, ascending; those that keep all are
-    left out.
-    """
+def kept_positions(
+    dim: int, model: nn.Module, space: Space, widths: ArrayLike, scores: Scores | None = None
+) -> dict[str, Tensor]:
+    """By parameter, the positions along a dimension that `prune` keeps, ascending; those that keep all are left out."""
     kept, _ = kept_units(model, space, widths, scores)
     indices = axis_indices(space, kept)
-    first = {name: row for name, axes in space.axes_of_parameters.items() for dim, row, _ in axes if dim == 0}
-    return {name: index for name, row in first.items() if (index := indices[row]) is not None}
+    rows = {name: row for name, axes in space.axes_of_parameters.items() for along, row, _ in axes if along == dim}
+    return {name: index for name, row in rows.items() if (index := indices[row]) is not None}
 
 
 def _cutter(space: Space, kept: NDArray[np.bool_]) -> Callable[[str, Tensor], Tensor]:

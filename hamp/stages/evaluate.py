@@ -11,7 +11,7 @@ from torch import nn
 from hamp.configuration.blocks import Augment, Evaluate, Optimisation
 from hamp.data.images import ImageSet
 from hamp.errors import Diverged, UserError
-from hamp.pruning.slicing import kept_outputs, prune
+from hamp.pruning.slicing import kept_positions, prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import ERRORS, build, matrix
@@ -78,7 +78,7 @@ def evaluate(
             if observed is None:
                 recalibrate(pruned, batches, settings.precision)
             else:
-                refit(pruned, kept_outputs(model, space, widths, scores), observed, settings.precision)
+                refit(pruned, kept_positions(0, model, space, widths, scores), observed, settings.precision)
             if settings.finetune_steps:
                 train(
                     pruned,

@@ -13,12 +13,13 @@ from hamp.candidates import REFERENCE
 from hamp.configuration.blocks import Augment, Finetune
 from hamp.data.images import ImageSet
 from hamp.errors import Diverged
-from hamp.pruning.slicing import prune
+from hamp.pruning.slicing import kept_positions, prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import FINETUNED, build
 from hamp.training.augmentation import calibration_batches
 from hamp.training.evaluation import evaluate
+from hamp.training.features import last_channels
 from hamp.training.hardware import place, processor
 from hamp.training.loop import Row, epochs
 from hamp.training.recalibration import recalibrate
@@ -47,9 +48,9 @@ def finetune(
 ) -> tuple[dict[str, Tensor], pa.Table]:
     """Weights of the fine-tuned networks, keyed `<candidate>/<name>`, and their validation errors (FINETUNED).
 
-    The error is that after the last epoch. The unpruned network teaches where `distillation` is positive. All see the
-    same batches, whatever the shards. A member that diverges stays as it was pruned, with its BatchNorm re-estimated;
-    so do all where there are no epochs.
+    The error is that after the last epoch. The unpruned network teaches where `distillation` or `features` is positive.
+    All see the same batches, whatever the shards. A member that diverges stays as it was pruned, with its BatchNorm
+    re-estimated; so do all where there are no epochs.
 
     Args:
         networks: widths by candidate.
@@ -85,8 +86,20 @@ def finetune(
             recalibrate(place(student, processor(hardware)), batches())
         return student
 
+    def channels(name: str) -> Tensor | None:
+        device = processor(hardware)
+        example = train_images.normalised(train_images.first(1).images.to(device))
+        kept = kept_positions(1, model, space, networks[name], scores)
+        found = last_channels(model, place(students[name], device), kept, example)
+        if found is None:
+            print(f"{name}: no features before a classifier, which finetune.features could hold it to", file=sys.stderr)
+        return found
+
     students = {name: pruned(name) if settings.epochs else as_pruned(name) for name in networks}
-    unpruned = teacher(model, train_images, settings.precision, hardware) if settings.distillation else None
+    taught = settings.distillation > 0 or settings.features > 0
+    unpruned = (
+        teacher(model, train_images, settings.precision, hardware, features=settings.features > 0) if taught else None
+    )
     trainings = {
         name: epochs(
             student,
@@ -100,6 +113,8 @@ def finetune(
             teacher=unpruned,
             distillation=settings.distillation,
             temperature=settings.temperature,
+            features=settings.features,
+            channels=channels(name) if settings.features else None,
             hardware=hardware,
             checkpoint=checkpoints / f"{name}.checkpoint" if checkpoints else None,
         )

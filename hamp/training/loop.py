@@ -20,6 +20,7 @@ from hamp.seeding import seed_of
 from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment, full_batches
 from hamp.training.evaluation import evaluate
+from hamp.training.features import LastFeatures, distance
 from hamp.training.hardware import deterministic, mixed, overlapped, place, processor
 from hamp.training.pointwise import UnstridedPointwise
 from hamp.training.tasks import Task, full_precision
@@ -50,6 +51,8 @@ def epochs(
     teacher: Teacher | None = None,
     distillation: float = 0.0,
     temperature: float = 4.0,
+    features: float = 0.0,
+    channels: Tensor | None = None,
     hardware: str = "cpu",
     checkpoint: Path | None = None,
     progress: bool = True,
@@ -74,6 +77,8 @@ def epochs(
             settings, augmentation and seed.
         distillation: weight of the distance to the teacher's outputs; the loss has the rest.
         temperature: softening of the outputs in that distance.
+        features: weight of the distance to the teacher's last features, which is added to the loss.
+        channels: of those features that the network has (`features.last_channels`); None: it is not taught features.
         hardware: `cpu` or `cuda`.
         checkpoint: where to keep what is needed to go on after an epoch; the last one stays, so that a job that is
             killed between the end of its training and the writing of its results need not train again.
@@ -93,7 +98,8 @@ def epochs(
     rows: list[Row] = []
     key = ""
     if checkpoint is not None:
-        arguments = (seed, name, steps, distillation, temperature, hardware, torch.get_num_threads())
+        taught = (distillation, temperature, features, None if channels is None else channels.tolist())
+        arguments = (seed, name, steps, *taught, hardware, torch.get_num_threads())
         networks = [model] if teacher is None else [model, teacher.model]
         key = _key(networks, images, task, settings, augmentation, list(map(str, arguments)))
         if (state := checkpoints.restore(checkpoint, key)) is not None:
@@ -104,12 +110,14 @@ def epochs(
             yield from rows
 
     def loss_of(batch: Batch, inputs: Tensor, targets: Tensor) -> Tensor:
-        with mixed(settings.precision, device), UnstridedPointwise():
+        with mixed(settings.precision, device), UnstridedPointwise(), LastFeatures() as last:
             outputs = full_precision(model(inputs))
         loss = task.loss(outputs, targets, settings.label_smoothing)
         if teacher is not None:
-            distance = task.distance(outputs, teacher.outputs(batch, inputs), temperature)
-            loss = (1 - distillation) * loss + distillation * distance
+            lesson = teacher.lesson(batch, inputs)
+            loss = (1 - distillation) * loss + distillation * task.distance(outputs, lesson.outputs, temperature)
+            if channels is not None and last.features is not None and lesson.features is not None:
+                loss = loss + features * distance(last.features, lesson.features[:, channels])
         return loss
 
     def pass_over_images(epoch: int) -> float:
@@ -176,10 +184,11 @@ def _key(
     augmentation: blocks.Augment,
     arguments: list[str],
 ) -> str:
-    """Digest of all that the result depends on: this module's code, and that of the user's task and network."""
+    """Digest of all that the result depends on: the code of training, and that of the user's task and network."""
     optimisation = settings.model_dump_json(include=set(blocks.Optimisation.model_fields))
     texts = [optimisation, augmentation.model_dump_json(), *arguments, task.name]
-    texts += [str(networks[0]), inspect.getsource(sys.modules[__name__]), inspect.getsource(descent)]
+    texts += [str(networks[0])]
+    texts += [inspect.getsource(sys.modules[part.__module__]) for part in (epochs, descent.descend, distance)]
     classes = {type(module) for network in networks for module in network.modules()}
     own = {callables.file_of(task.name), *map(callables.file_of_class, classes)}
     files = {path for file in own if file is not None for path in callables.files_of(file)}

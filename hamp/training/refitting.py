@@ -103,7 +103,7 @@ def refit(pruned: nn.Module, kept: Mapping[str, Tensor], observed: Observed, pre
 
     Args:
         pruned: the pruned network, on the device of the images; left in evaluation mode.
-        kept: by parameter, the positions along its first dimension that stayed (`pruning.slicing.kept_outputs`).
+        kept: by parameter, the positions along its first dimension that stayed (`pruning.slicing.kept_positions`).
         observed: of the unpruned network.
         precision: of the features (`hardware.data_type`); weights are found in float32.
 

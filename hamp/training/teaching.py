@@ -1,4 +1,4 @@
-"""A network whose outputs others are trained to approach (knowledge distillation)."""
+"""A network whose outputs and features others are trained to approach (knowledge distillation)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,14 +8,22 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from hamp.data.images import ImageSet
+from hamp.training.features import LastFeatures
 from hamp.training.hardware import data_type, place, processor
 from hamp.training.lowering import lower
 
-KEPT = 2**29
-"""Bytes of outputs that a teacher keeps at most."""
+KEPT = 2**30
+"""Bytes of lessons that a teacher keeps at most."""
 
 Batch = tuple[int, int]
 """Seed of the epoch that a batch belongs to, and its number."""
+
+
+class Lesson(NamedTuple):
+    """What a teacher makes of a batch: outputs, and last features (`features.LastFeatures`) if it teaches them."""
+
+    outputs: Any
+    features: Tensor | None
 
 
 class Teacher(NamedTuple):
@@ -23,17 +31,17 @@ class Teacher(NamedTuple):
 
     Attributes:
         model: the network itself.
-        outputs: its outputs for a batch, from the batch's name and its normalised images.
+        lesson: what it makes of a batch, from the batch's name and its normalised images.
     """
 
     model: nn.Module
-    outputs: Callable[[Batch, Tensor], Any]
+    lesson: Callable[[Batch, Tensor], Lesson]
 
 
-def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str) -> Teacher:
+def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str, *, features: bool = False) -> Teacher:
     """A teacher of networks that are trained on the same batches, epoch by epoch: it looks at each batch once.
 
-    A teacher's pass over a batch takes a third of the time in which a small network is trained on it. So the outputs
+    A teacher's pass over a batch takes a third of the time in which a small network is trained on it. So the lessons
     of an epoch are kept for the networks that come after the first; beyond `KEPT` bytes they are computed anew.
 
     Args:
@@ -41,25 +49,27 @@ def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str) -
         images: whose batches will be shown.
         precision: that it computes in (`hardware.data_type`).
         hardware: `cpu` or `cuda`.
+        features: whether it teaches them too.
     """
     device = processor(hardware)
     place(model, device).eval()
     lowered = lower(model, images.normalised(images.first(1).images.to(device)), data_type(precision, device))
-    kept: dict[Batch, Any] = {}
+    kept: dict[Batch, Lesson] = {}
 
-    def outputs(batch: Batch, inputs: Tensor) -> Any:
+    def lesson(batch: Batch, inputs: Tensor) -> Lesson:
         if batch in kept:
             return kept[batch]
         if kept and next(iter(kept))[0] != batch[0]:  # the first network has gone on to another epoch
             kept.clear()
-        with torch.no_grad():
-            made = lowered(inputs)
+        with torch.no_grad(), LastFeatures() as last:
+            outputs = lowered(inputs)
+        made = Lesson(outputs, last.features if features else None)
         if (len(kept) + 1) * _bytes(made) <= KEPT:
             kept[batch] = made
         return made
 
-    return Teacher(model, outputs)
+    return Teacher(model, lesson)
 
 
-def _bytes(outputs: Any) -> int:
-    return sum(leaf.nbytes for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor))
+def _bytes(lesson: Lesson) -> int:
+    return sum(leaf.nbytes for leaf in pytree.tree_leaves(lesson) if isinstance(leaf, Tensor))

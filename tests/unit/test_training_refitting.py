@@ -14,7 +14,7 @@ from hamp.configuration.blocks import Network
 from hamp.errors import Diverged
 from hamp.models.build import build
 from hamp.pruning.discovery import discover
-from hamp.pruning.slicing import kept_outputs, prune
+from hamp.pruning.slicing import kept_positions, prune
 from hamp.pruning.space import Space
 from hamp.training import refitting
 from hamp.training.recalibration import recalibrate
@@ -29,7 +29,7 @@ def cut(model: nn.Module, space: Space, widths: np.ndarray, images: Tensor, fitt
     """The pruned network with BatchNorm statistics of the images, fitted to them or not."""
     network = prune(model, space, widths).eval()
     if fitted:
-        refit(network, kept_outputs(model, space, widths), observe(model, images, 0))
+        refit(network, kept_positions(0, model, space, widths), observe(model, images, 0))
     else:
         recalibrate(network, [images])
     return network
@@ -161,7 +161,7 @@ def test_any_network_can_be_fitted(name: str, data) -> None:
     widths = data.draw(pruning_networks.widths_of(space))
     images = pruning_networks.images(name, 32).float()
     network = prune(model, space, widths)
-    refit(network, kept_outputs(model, space, widths), observe(model, images, 0))
+    refit(network, kept_positions(0, model, space, widths), observe(model, images, 0))
     with torch.no_grad():
         found = torch.utils._pytree.tree_leaves(network(images))
     assert all(output.isfinite().all() for output in found)
@@ -179,7 +179,7 @@ def test_a_constant_counts_where_no_batch_norm_follows() -> None:
     for normalised in (False, True):
         layers = {path: sample._replace(normalised=normalised) for path, sample in observed.layers.items()}
         network = prune(bare, space, [4])
-        refit(network, kept_outputs(bare, space, [4]), observed._replace(layers=layers))
+        refit(network, kept_positions(0, bare, space, [4]), observed._replace(layers=layers))
         missed[normalised] = off(network, bare, images)
     assert missed[False] < missed[True]
 
@@ -203,7 +203,7 @@ def test_layers_that_are_given_nothing_stay_as_they_were_cut() -> None:
 def test_weights_are_found_in_float32_where_features_are_bfloat16(residual) -> None:
     model, space = residual
     widths, images = space.repair(np.array(space.channels) // 2), pictures(64, 1)
-    kept = kept_outputs(model, space, widths)
+    kept = kept_positions(0, model, space, widths)
     found = [prune(model, space, widths) for _ in range(2)]
     for network, precision in zip(found, ("float32", "bfloat16"), strict=True):
         refit(network, kept, observe(model, images, 0, precision), precision)
