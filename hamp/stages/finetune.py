@@ -13,6 +13,7 @@ from hamp.candidates import REFERENCE
 from hamp.configuration.blocks import Augment, Finetune
 from hamp.data.images import ImageSet
 from hamp.errors import Diverged
+from hamp.pruning.masking import masked
 from hamp.pruning.slicing import kept_positions, prune
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
@@ -27,6 +28,7 @@ from hamp.training.tasks import Task
 from hamp.training.teaching import teacher
 
 BATCH = 256
+EXAMPLES = 8
 RECALIBRATION = 2048
 """Images on which BatchNorm is re-estimated."""
 
@@ -86,19 +88,24 @@ def finetune(
             recalibrate(place(student, processor(hardware)), batches())
         return student
 
-    def channels(name: str) -> Tensor | None:
+    def channels_of(name: str) -> Tensor | None:
         device = processor(hardware)
-        example = train_images.normalised(train_images.first(1).images.to(device))
-        kept = kept_positions(1, model, space, networks[name], scores)
-        found = last_channels(model, place(students[name], device), kept, example)
+        example = train_images.normalised(train_images.first(EXAMPLES).images.to(device))
+        place(model, device)
+        of = model, space, networks[name], scores
+        kept, silenced = kept_positions(1, *of), masked(*of)
+        found = last_channels(model, place(students[name], device), silenced, kept, example)
         if found is None:
-            print(f"{name}: no features before a classifier, which finetune.features could hold it to", file=sys.stderr)
+            print(f"{name}: fine-tuned without finetune.features: its last features match no others", file=sys.stderr)
         return found
 
     students = {name: pruned(name) if settings.epochs else as_pruned(name) for name in networks}
-    taught = settings.distillation > 0 or settings.features > 0
+    channels = {name: channels_of(name) for name in networks if settings.features and settings.epochs}
+    features = any(found is not None for found in channels.values())
     unpruned = (
-        teacher(model, train_images, settings.precision, hardware, features=settings.features > 0) if taught else None
+        teacher(model, train_images, settings.precision, hardware, features=features)
+        if settings.distillation or features
+        else None
     )
     trainings = {
         name: epochs(
@@ -114,7 +121,7 @@ def finetune(
             distillation=settings.distillation,
             temperature=settings.temperature,
             features=settings.features,
-            channels=channels(name) if settings.features else None,
+            channels=channels.get(name),
             hardware=hardware,
             checkpoint=checkpoints / f"{name}.checkpoint" if checkpoints else None,
         )

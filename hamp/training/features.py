@@ -1,21 +1,25 @@
 """The features that a network classifies by, and how far those of a pruned network are from them."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from hamp.outputs import alike
 
 FLOOR = 0.01
 """Share of the mean variance of a channel that is added to that of each."""
-READERS = {F.linear, torch.conv1d, torch.conv2d, torch.conv3d}
+DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
 
 
 class LastFeatures(TorchFunctionMode):
-    """Within it, the last features with positions are kept: of which a function makes some without, as the pooling
-    before a classifier does.
+    """Within it, the last features with positions are kept: of which a function other than a convolution makes some
+    without, as the pooling before a classifier does; before dropout, if there is any in between.
 
     Attributes:
         features: (n, channels, *positions); None: there are none.
@@ -26,42 +30,58 @@ class LastFeatures(TorchFunctionMode):
         super().__init__()
         self.features: Tensor | None = None
         self.weight: Tensor | None = None
+        self._dropped: tuple[Tensor, Tensor | None] | None = None
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, arguments: Any = (), options: Any = None
     ) -> Any:
         """What `function` gives."""
-        made = function(*arguments, **(options or {}))
-        given = arguments[0] if arguments else None
-        if isinstance(given, Tensor) and isinstance(made, Tensor) and made.is_floating_point():
-            if _has_positions(given) and not _has_positions(made) and made.shape[:1] == given.shape[:1]:
-                self.features, self.weight = given, None
-            elif self.weight is None and function in READERS:
-                self.weight = arguments[1] if len(arguments) > 1 else (options or {})["weight"]
-        return made
+        options = options or {}
+        given = arguments[0] if arguments else options.get("input")
+        version = given._version if isinstance(given, Tensor) and function in DROPOUTS else None
+        result = function(*arguments, **options)
+        made = next((leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)), None)
+        if not isinstance(given, Tensor) or made is None or not made.is_floating_point():
+            return result
+        if version is not None:
+            self._dropped = made, given if given._version == version else None  # in place: they are lost
+        elif _reads(function):
+            if self.weight is None:
+                self.weight = arguments[1] if len(arguments) > 1 else options.get("weight")
+        elif _has_positions(given) and not _has_positions(made) and made.shape[:1] == given.shape[:1]:
+            dropped = self._dropped is not None and given is self._dropped[0]
+            self.features, self.weight = self._dropped[1] if dropped and self._dropped else given, None
+        return result
 
 
-def last_channels(model: nn.Module, pruned: nn.Module, kept: Mapping[str, Tensor], example: Tensor) -> Tensor | None:
+def last_channels(
+    model: nn.Module, pruned: nn.Module, silenced: nn.Module, kept: Mapping[str, Tensor], example: Tensor
+) -> Tensor | None:
     """Of the channels of the unpruned network's last features those that the pruned network has, int64, ascending.
 
-    None where that cannot be told: a network has no such features, or hands them to its classifier in another way than
-    as they are, pooled or flattened.
+    They are told by what the next layer reads, and compared with those of the silenced network. None where that fails:
+    a network has no such features, or others in training, or hands them to its classifier neither as they are nor
+    pooled or flattened.
 
     Args:
-        model: the unpruned network; it and the pruned one are left in evaluation mode.
+        model: the unpruned network; the networks are left in evaluation mode.
         pruned: on the same device.
+        silenced: what it is to be compared with (`pruning.masked`), on the same device.
         kept: by parameter, the positions along its second dimension that stayed (`pruning.slicing.kept_positions`).
-        example: images, (n, channels, height, width), on that device.
+        example: a few images, (n, channels, height, width), on that device.
     """
-    full, some = (_run(network, example) for network in (model, pruned))
-    if full.features is None or some.features is None:
+    full, some, wanted = (_run(network.eval(), example) for network in (model, pruned, silenced))
+    trained = _run(deepcopy(pruned).train(), example)
+    if full.features is None or some.features is None or wanted.features is None or trained.features is None:
         return None
-    channels = torch.arange(full.features.shape[1])
+    count = full.features.shape[1]
+    channels = torch.arange(count)
     stay = kept.get(next((name for name, value in model.named_parameters() if value is full.weight), ""))
     if stay is not None and full.weight is not None:
-        channels = (stay.cpu() // max(1, full.weight.shape[1] // len(channels))).unique()
-    matched = full.features.shape[:1] + channels.shape + full.features.shape[2:]
-    return channels if some.features.shape == matched and len(channels) <= full.features.shape[1] else None
+        channels = (stay.cpu() // max(1, full.weight.shape[1] // count)).unique()
+    if channels[-1] >= count or trained.features.shape != some.features.shape:
+        return None
+    return channels if alike(some.features, wanted.features[:, channels]) else None
 
 
 def distance(features: Tensor, teacher: Tensor) -> Tensor:
@@ -79,8 +99,18 @@ def distance(features: Tensor, teacher: Tensor) -> Tensor:
 
 def _run(network: nn.Module, images: Tensor) -> LastFeatures:
     with torch.no_grad(), LastFeatures() as last:
-        network.eval()(images)
+        network(images)
     return last
+
+
+def last_features(network: nn.Module, images: Tensor) -> Tensor | None:
+    """Those of a network, in the mode in which it is."""
+    return _run(network, images).features
+
+
+def _reads(function: Callable[..., Any]) -> bool:
+    name = getattr(function, "__name__", "")
+    return "conv" in name or "linear" in name
 
 
 def _has_positions(x: Tensor) -> bool:

@@ -115,7 +115,8 @@ def epochs(
         loss = task.loss(outputs, targets, settings.label_smoothing)
         if teacher is not None:
             lesson = teacher.lesson(batch, inputs)
-            loss = (1 - distillation) * loss + distillation * task.distance(outputs, lesson.outputs, temperature)
+            if distillation:
+                loss = (1 - distillation) * loss + distillation * task.distance(outputs, lesson.outputs, temperature)
             if channels is not None and last.features is not None and lesson.features is not None:
                 loss = loss + features * distance(last.features, lesson.features[:, channels])
         return loss

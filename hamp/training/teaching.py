@@ -1,5 +1,6 @@
 """A network whose outputs and features others are trained to approach (knowledge distillation)."""
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,12 +9,15 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from hamp.data.images import ImageSet
-from hamp.training.features import LastFeatures
+from hamp.training.features import LastFeatures, last_features
 from hamp.training.hardware import data_type, place, processor
 from hamp.training.lowering import lower
 
 KEPT = 2**30
 """Bytes of lessons that a teacher keeps at most."""
+
+ROUNDING = 0.1
+"""Of features, as a share of their norm; those of other layers are off by more."""
 
 Batch = tuple[int, int]
 """Seed of the epoch that a batch belongs to, and its number."""
@@ -53,7 +57,11 @@ def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str, *
     """
     device = processor(hardware)
     place(model, device).eval()
-    lowered = lower(model, images.normalised(images.first(1).images.to(device)), data_type(precision, device))
+    example = images.normalised(images.first(1).images.to(device))
+    lowered = lower(model, example, data_type(precision, device))
+    if features and not _same_features(model, lowered, example):
+        print("features are not taught: the network made ready for inference computes others", file=sys.stderr)
+        features = False
     kept: dict[Batch, Lesson] = {}
 
     def lesson(batch: Batch, inputs: Tensor) -> Lesson:
@@ -69,6 +77,14 @@ def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str, *
         return made
 
     return Teacher(model, lesson)
+
+
+def _same_features(model: nn.Module, lowered: nn.Module, example: Tensor) -> bool:
+    """Whether the last features are the same tensor's, but for rounding, which may be that of bfloat16."""
+    one, other = (last_features(network, example) for network in (model, lowered))
+    if one is None or other is None or one.shape != other.shape:
+        return False
+    return bool((other.float() - one).norm() <= ROUNDING * one.norm())
 
 
 def _bytes(lesson: Lesson) -> int:
