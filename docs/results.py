@@ -6,7 +6,8 @@ python docs/results.py keep RESULTS...    first copy the small tables of finishe
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,13 @@ def keep(folder: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, place)
     seconds(results).to_csv(target / "seconds.csv")
-    if results.settings.device.runtime == "onnxruntime":
+    if ended(results) and results.settings.device.runtime == "onnxruntime":
         write(in_pytorch(results), target / PYTORCH)
+
+
+def ended(results: Results) -> bool:
+    """Whether a run was brought to its front; of others there are the searches."""
+    return (results.folder / "pareto" / "front.parquet").is_file()
 
 
 def in_pytorch(results: Results) -> pa.Table:
@@ -148,20 +154,37 @@ def hypervolumes(methods: dict[str, Results]) -> Iterable[str]:
         "Hypervolume of all that the searches evaluated, before fine-tuning, over (error / 0.9, each other objective /"
         " the unpruned network's) with reference point 1: mean over the seeds, and in brackets the least and the most."
     )
-    rows = []
-    for method, results in methods.items():
-        volumes = read(results.folder / "pareto" / "hypervolume.parquet", HYPERVOLUME).to_pandas()
-        ends = volumes.groupby(["method", "seed"]).last()
-        found = ends["hypervolume"]
-        rows.append(
-            {
-                "method": method,
-                "searches": len(ends),
-                "evaluations of each": round(ends["evaluations"].mean()),
-                "hypervolume": f"{found.mean():.4f} ({found.min():.4f} … {found.max():.4f})",
-            }
-        )
+    ends = pd.concat(
+        read(results.folder / "pareto" / "hypervolume.parquet", HYPERVOLUME)
+        .to_pandas()
+        .groupby(["method", "seed"], as_index=False)
+        .last()
+        .assign(method=method.partition(",")[0])  # whose seeds count together
+        for method, results in methods.items()
+    )
+    rows = [
+        {
+            "method": method,
+            "searches": len(found),
+            "evaluations of each": round(found["evaluations"].mean()),
+            "hypervolume": "{:.4f} ({:.4f} … {:.4f})".format(*found["hypervolume"].agg(["mean", "min", "max"])),
+        }
+        for method, found in ends.groupby("method", sort=False)
+    ]
     yield markdown(pd.DataFrame(rows))
+    if len(methods) > 1:
+        yield (
+            "Least error (%) of all networks that a search evaluated and that are at least so many times faster, as"
+            " judged and measured in the search."
+        )
+        archives = {method: next(iter(results.archives.values())) for method, results in methods.items()}
+        yield at_speeds({method: partial(least_error, archive) for method, archive in archives.items()})
+
+
+def least_error(archive: pa.Table, speed: float) -> float:
+    """Error in percent of the best of an archive that are so many times faster than its first, the unpruned network."""
+    fast = archive["latency_ms"].to_numpy() <= archive["latency_ms"][0].as_py() / speed
+    return float(100 * archive["error"].to_numpy()[fast].min(initial=np.inf))
 
 
 def line_of(results: Results) -> pd.DataFrame:
@@ -171,18 +194,23 @@ def line_of(results: Results) -> pd.DataFrame:
     return pd.concat([pd.DataFrame([unpruned]), front]).sort_values("times faster", ignore_index=True)
 
 
+def lines_of(methods: dict[str, Results]) -> dict[str, pd.DataFrame]:
+    """The lines of those that were run to the end, by method."""
+    return {method: line_of(run) for method, run in methods.items() if ended(run)}
+
+
 def at_speed(line: pd.DataFrame, speed: float) -> float:
-    """Test error at a speed-up, linearly between neighbours of a line; NaN beyond its end."""
-    return float(np.interp(speed, line["times faster"], line["test error (%)"], right=np.nan))
+    """Test error at a speed-up, linearly between neighbours of a line; infinite beyond its end."""
+    return float(np.interp(speed, line["times faster"], line["test error (%)"], right=np.inf))
 
 
-def at_speeds(lines: dict[str, pd.DataFrame], speeds: Sequence[float]) -> str:
-    """A table of test errors at speed-ups, a column a line."""
-    rows = [{"times faster": speed, **{key: at_speed(line, speed) for key, line in lines.items()}} for speed in speeds]
-    text = pd.DataFrame(rows).astype(object)
-    for column in lines:
-        text[column] = ["–" if np.isnan(value) else f"{value:.2f}" for value in text[column]]
-    return markdown(text)
+def at_speeds(errors: dict[str, Callable[[float], float]], speeds: Sequence[float] = SPEEDS) -> str:
+    """A table of errors at speed-ups, a column for each function of one; –: there is none."""
+    columns = {
+        name: ["–" if np.isinf(value := error(speed)) else f"{value:.2f}" for speed in speeds]
+        for name, error in errors.items()
+    }
+    return markdown(pd.DataFrame({"times faster": speeds, **columns}))
 
 
 def comparison(name: str, lines: dict[str, pd.DataFrame]) -> Iterable[str]:
@@ -193,7 +221,7 @@ def comparison(name: str, lines: dict[str, pd.DataFrame]) -> Iterable[str]:
         " measured speed-ups, linearly between the networks next to it, the first of which is the unpruned one; –:"
         " beyond the front."
     )
-    yield at_speeds(lines, SPEEDS)
+    yield at_speeds({method: partial(at_speed, line) for method, line in lines.items()})
     yield f"![Test error against measured speed-up, by method](images/{name}-methods.png)"
 
 
@@ -236,7 +264,8 @@ def foreseen() -> Iterable[str]:
         for method in ("hamp", "NetAdapt", "uniform L1")
     }
     yield "Test error (%) at common measured speed-ups, linearly between the networks next to it; –: beyond the front."
-    yield at_speeds(lines, (1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4))
+    speeds = (1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4)
+    yield at_speeds({method: partial(at_speed, line) for method, line in lines.items()}, speeds)
     yield (
         f"How far a line through the logarithms is off from the test error of each of the {len(members)} networks"
         f" that `hamp` and NetAdapt chose, as foreseen from the other {len(members) - 1}, by what is known: {told}. So"
@@ -254,9 +283,9 @@ def foreseen() -> Iterable[str]:
     yield (
         "Since then candidates can be judged with their layers fitted instead of trained (`evaluate.refit`), which"
         " is three times as fast ([performance](performance.md#fitting-instead-of-training));"
-        " `cifar10-resnet20-hour` is that search. At equal speeds in the search its members keep more multiply-adds"
-        " and parameters (3.22 and 1.79 times fewer at 2.83 times the speed, beside 3.62 and 2.35 at 2.81), and five"
-        " epochs bring them about as far as nine did here."
+        " [the experiment above](#cifar10-resnet20) is that search. At equal speeds in the search its members keep more"
+        " multiply-adds and parameters (3.22 and 1.79 times fewer at 2.83 times the speed, beside 3.62 and 2.35 at"
+        " 2.81), and five epochs with this recipe brought them about as far as nine did here."
     )
 
 
@@ -312,8 +341,8 @@ def page(runs: dict[str, Results]) -> str:
         parts += [f"![The front, and all that the search evaluated](images/{name}-front.png)"]
         methods = methods_of(name, runs)
         parts += hypervolumes(methods)
-        if len(methods) > 1:
-            parts += comparison(name, {method: line_of(run) for method, run in methods.items()})
+        if len(lines := lines_of(methods)) > 1:
+            parts += comparison(name, lines)
     parts += foreseen()
     parts += published()
     return "\n\n".join(parts) + "\n"
@@ -330,8 +359,7 @@ def main(arguments: Sequence[str]) -> None:
     with styled():
         for name in experiments(runs):
             save(MAKERS["front.svg"](runs[name]), f"{name}-front")  # type: ignore[arg-type]
-            if len(methods := methods_of(name, runs)) > 1:
-                lines = {method: line_of(run) for method, run in methods.items()}
+            if len(lines := lines_of(methods_of(name, runs))) > 1:
                 save(comparison_figure(lines), f"{name}-methods")
 
 
