@@ -88,19 +88,21 @@ def finetune(
             recalibrate(place(student, processor(hardware)), batches())
         return student
 
-    def channels_of(name: str) -> Tensor | None:
-        device = processor(hardware)
-        example = train_images.normalised(train_images.first(EXAMPLES).images.to(device))
-        place(model, device)
+    def channels_of(name: str, example: Tensor) -> Tensor | None:
         of = model, space, networks[name], scores
         kept, silenced = kept_positions(1, *of), masked(*of)
-        found = last_channels(model, place(students[name], device), silenced, kept, example)
+        found = last_channels(model, place(students[name], example.device), silenced, kept, example)
         if found is None:
             print(f"{name}: fine-tuned without finetune.features: its last features match no others", file=sys.stderr)
         return found
 
     students = {name: pruned(name) if settings.epochs else as_pruned(name) for name in networks}
-    channels = {name: channels_of(name) for name in networks if settings.features and settings.epochs}
+    channels: dict[str, Tensor | None] = {}
+    if settings.features and settings.epochs:
+        device = processor(hardware)
+        place(model, device)
+        example = train_images.normalised(train_images.first(EXAMPLES).images.to(device))
+        channels = {name: channels_of(name, example) for name in networks}
     features = any(found is not None for found in channels.values())
     unpruned = (
         teacher(model, train_images, settings.precision, hardware, features=features)

@@ -30,7 +30,7 @@ class LastFeatures(TorchFunctionMode):
         super().__init__()
         self.features: Tensor | None = None
         self.weight: Tensor | None = None
-        self._dropped: tuple[Tensor, Tensor | None] | None = None
+        self._dropped: tuple[Tensor | None, Tensor | None] = None, None  # after dropout and before
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, arguments: Any = (), options: Any = None
@@ -40,24 +40,22 @@ class LastFeatures(TorchFunctionMode):
         given = arguments[0] if arguments else options.get("input")
         version = given._version if isinstance(given, Tensor) and function in DROPOUTS else None
         result = function(*arguments, **options)
-        made = next((leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)), None)
-        if not isinstance(given, Tensor) or made is None or not made.is_floating_point():
-            return result
         if version is not None:
-            self._dropped = made, given if given._version == version else None  # in place: they are lost
+            self._dropped = result, given if given._version == version else None  # in place: they are lost
         elif _reads(function):
             if self.weight is None:
                 self.weight = arguments[1] if len(arguments) > 1 else options.get("weight")
-        elif _has_positions(given) and not _has_positions(made) and made.shape[:1] == given.shape[:1]:
-            dropped = self._dropped is not None and given is self._dropped[0]
-            self.features, self.weight = self._dropped[1] if dropped and self._dropped else given, None
+        elif isinstance(given, Tensor) and _has_positions(given) and _is_without(result, given):
+            after, before = self._dropped
+            self.features, self.weight = before if given is after else given, None
         return result
 
 
 def last_channels(
     model: nn.Module, pruned: nn.Module, silenced: nn.Module, kept: Mapping[str, Tensor], example: Tensor
 ) -> Tensor | None:
-    """Of the channels of the unpruned network's last features those that the pruned network has, int64, ascending.
+    """Of the channels of the unpruned network's last features those that the pruned network has, int64, ascending, on
+    the device.
 
     They are told by what the next layer reads, and compared with those of the silenced network. None where that fails:
     a network has no such features, or others in training, or hands them to its classifier neither as they are nor
@@ -70,18 +68,19 @@ def last_channels(
         kept: by parameter, the positions along its second dimension that stayed (`pruning.slicing.kept_positions`).
         example: a few images, (n, channels, height, width), on that device.
     """
-    full, some, wanted = (_run(network.eval(), example) for network in (model, pruned, silenced))
-    trained = _run(deepcopy(pruned).train(), example)
-    if full.features is None or some.features is None or wanted.features is None or trained.features is None:
+    full = _run(model.eval(), example)
+    some, wanted = (last_features(network.eval(), example) for network in (pruned, silenced))
+    trained = last_features(deepcopy(pruned).train(), example)
+    if full.features is None or some is None or wanted is None or trained is None:
         return None
     count = full.features.shape[1]
-    channels = torch.arange(count)
+    channels = torch.arange(count, device=example.device)
     stay = kept.get(next((name for name, value in model.named_parameters() if value is full.weight), ""))
     if stay is not None and full.weight is not None:
-        channels = (stay.cpu() // max(1, full.weight.shape[1] // count)).unique()
-    if channels[-1] >= count or trained.features.shape != some.features.shape:
+        channels = (stay.to(example.device) // max(1, full.weight.shape[1] // count)).unique()
+    if channels[-1] >= count or trained.shape != some.shape:
         return None
-    return channels if alike(some.features, wanted.features[:, channels]) else None
+    return channels if alike(some, wanted[:, channels]) else None
 
 
 def distance(features: Tensor, teacher: Tensor) -> Tensor:
@@ -111,6 +110,14 @@ def last_features(network: nn.Module, images: Tensor) -> Tensor | None:
 def _reads(function: Callable[..., Any]) -> bool:
     name = getattr(function, "__name__", "")
     return "conv" in name or "linear" in name
+
+
+def _is_without(result: Any, given: Tensor) -> bool:
+    """Whether a function made features without positions of those given, for the same images."""
+    made = next((leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)), None)
+    return (
+        made is not None and made.is_floating_point() and not _has_positions(made) and made.shape[:1] == given.shape[:1]
+    )
 
 
 def _has_positions(x: Tensor) -> bool:

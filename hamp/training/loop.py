@@ -5,6 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +111,15 @@ def epochs(
             yield from rows
 
     def loss_of(batch: Batch, inputs: Tensor, targets: Tensor) -> Tensor:
-        with mixed(settings.precision, device), UnstridedPointwise(), LastFeatures() as last:
+        last = None if channels is None else LastFeatures()
+        with mixed(settings.precision, device), UnstridedPointwise(), last or nullcontext():
             outputs = full_precision(model(inputs))
         loss = task.loss(outputs, targets, settings.label_smoothing)
         if teacher is not None:
             lesson = teacher.lesson(batch, inputs)
             if distillation:
                 loss = (1 - distillation) * loss + distillation * task.distance(outputs, lesson.outputs, temperature)
-            if channels is not None and last.features is not None and lesson.features is not None:
+            if last is not None and last.features is not None and lesson.features is not None:
                 loss = loss + features * distance(last.features, lesson.features[:, channels])
         return loss
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -69,9 +70,10 @@ def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str, *
             return kept[batch]
         if kept and next(iter(kept))[0] != batch[0]:  # the first network has gone on to another epoch
             kept.clear()
-        with torch.no_grad(), LastFeatures() as last:
+        last = LastFeatures() if features else None
+        with torch.no_grad(), last or nullcontext():
             outputs = lowered(inputs)
-        made = Lesson(outputs, last.features if features else None)
+        made = Lesson(outputs, last.features if last else None)
         if (len(kept) + 1) * _bytes(made) <= KEPT:
             kept[batch] = made
         return made
