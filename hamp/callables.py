@@ -32,7 +32,7 @@ def files_of(file: Path) -> list[Path]:
         path = pending.pop()
         if path not in found:
             found.append(path)
-            for name in _imported(path):
+            for name in sorted(_imported(path)):  # in one order, since what depends on them compares it
                 pending += filter(Path.is_file, [file.parent / f"{name}.py"])
                 pending += sorted((file.parent / name).rglob("*.py"))
     return found

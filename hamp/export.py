@@ -98,7 +98,7 @@ def write(form: Format, model: Normalised, examples: Tensor, path: Path, told: M
             ) from error
         differences = [float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True)]
         for difference, output in zip(differences, expected, strict=True):
-            if not difference <= TOLERANCE * max(1.0, float(np.abs(output).max())):
+            if not difference <= TOLERANCE * float(np.abs(output).max()):
                 raise UserError(f"{path}: the {form} file's outputs differ from the network's by {difference:.2g}")
     return max(differences)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,14 +95,14 @@ def pick(
 
 def lines_of(row: Network, predicted: bool) -> list[str]:
     """A network in some lines for people; `predicted`: for a described device, on which nothing is measured."""
-    half, base = row["latency_iqr_ms"] / 2, row["baseline_latency_ms"]
-    slow, fast = base / (row["latency_ms"] + half), base / (row["latency_ms"] - half)
+    iqr, base = row["latency_iqr_ms"], row["baseline_latency_ms"]  # the whole of it, as `faster`: of the noise of both
+    slow = base / (row["latency_ms"] + iqr)
+    fast = base / (row["latency_ms"] - iqr) if iqr < row["latency_ms"] else math.inf
     speed = f"{base / row['latency_ms']:.3g} times as fast as the unpruned network ({slow:.3g} to {fast:.3g})"
     if not row["faster"]:
         speed = f"NOT faster than the unpruned network beyond the noise ({slow:.3g} to {fast:.3g} times)"
-    latency = (
-        f"{digits(row['latency_ms'])} ± {digits(half, 2)} ms measured, {digits(row['latency_predicted_ms'])} predicted"
-    )
+    measured, noise = digits(row["latency_ms"]), digits(iqr / 2, 2)
+    latency = f"{measured} ± {noise} ms measured, {digits(row['latency_predicted_ms'])} predicted"
     if predicted:
         latency = f"{digits(row['latency_ms'])} ms predicted for the described device"
     points = 100 * (row["error_test"] - row["reference_error_test"])

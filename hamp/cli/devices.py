@@ -167,7 +167,14 @@ def _files(files: list[str], settings: Device) -> dict[str, Any]:
     if settings.runtime not in ("onnxruntime", "remote"):
         raise UserError(f"--device: runtime '{settings.runtime}' runs no ONNX files; 'onnxruntime' and 'remote' do")
     available(settings)
-    return {name: load(settings).prepare_file(_of_batch(name, settings.batch_size), settings) for name in files}
+    prepare = load(settings).prepare_file
+    prepared = {}
+    for name in files:
+        try:
+            prepared[name] = prepare(_of_batch(name, settings.batch_size), settings)
+        except UserError as error:
+            raise UserError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
+    return prepared
 
 
 def _of_batch(name: str, batch_size: int) -> bytes:

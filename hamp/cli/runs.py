@@ -73,6 +73,8 @@ def watch(
 ) -> None:
     """Follow a run from its files, here or on a cluster: a line for every generation, and the time that is left.
 
+    It ends with the report; a run of the target `search` makes none, and one that fails neither: interrupt it then.
+
     Example: hamp watch results/digits
     """
     from hamp.cli.watching import finished, lines

@@ -230,6 +230,8 @@ def profile_of(folder: Path) -> dict[str, Any]:
 def _account(run: Run) -> list[str]:
     """Account, partition and QOS of the profile, for the controller's own job."""
     given = profile_of(run.folder / PROFILE).get("default-resources") or {}
+    if isinstance(given, list):  # of NAME=VALUE, the other form that Snakemake takes
+        given = dict(item.split("=", 1) for item in given)
     names = {"slurm_account": "account", "slurm_partition": "partition", "qos": "qos"}
     return [f"--{names[key]}={given[key]}" for key in names if given.get(key) not in (None, "none")]
 

@@ -2,8 +2,8 @@
 
 The copy is a working directory of its own, `.hamp/<name>/`: the code, the configuration, the profile and the user's
 own Python files are copied; everything else of the working directory (`results`, Snakemake's records, data) is linked.
-So all relative paths mean what they meant, and Snakemake finds nothing changed; those that lead out of the working
-directory are made absolute.
+So all relative paths mean what they meant, and Snakemake finds nothing changed; but those that lead out of the working
+directory are made absolute, which is a change to what was made outside the copy.
 """
 
 import os

@@ -153,6 +153,8 @@ def survivors(method: Method, archive: Archive, offspring: Indices, size: int, s
     offspring: indices of the generation just evaluated.
     """
     if method.selection == "netadapt":
+        if not len(archive.population):  # it begins with the unpruned network, the first, whatever else was drawn
+            return np.zeros(1, dtype=np.intp)
         best = offspring[np.argmin(archive.F[offspring, 0])] if len(offspring) else archive.population[0]
         return np.array([best], dtype=np.intp)
     candidates = np.concatenate([archive.population, offspring]).astype(np.intp)

@@ -76,7 +76,7 @@ def portfolio(
         open_places = max(size - int(np.count_nonzero(ranks(tied) == 0)), 0)
         chosen = _choose(task, np.arange(n), size - int(SPREAD * open_places), reference)
     else:
-        excess = _excess(tied, np.asarray(limits, dtype=float))
+        excess = excess_over(tied, np.asarray(limits, dtype=float))
         chosen = _within(task, excess, size, reference_point(scale, size, limits), reference)
     chosen = _farthest(tied, np.minimum(task.Z, FAR), chosen, size)
     chosen = _undominated(tied, chosen)
@@ -146,7 +146,7 @@ def _undominated(F: Array, chosen: Indices) -> Indices:
     return kept
 
 
-def _excess(F: Array, limits: Array) -> Array:
+def excess_over(F: Array, limits: Array) -> Array:
     """Return by how much each candidate exceeds the limits, in shares of them, summed ``(n,)``."""
     over = np.where(np.isfinite(limits), np.maximum(F - limits, 0), 0)
     return (over / np.where(np.isfinite(limits) & (limits != 0), np.abs(limits), 1)).sum(axis=1)

@@ -181,8 +181,8 @@ def _model(name: ModelName, U: Array, v: Array, hyperparameters: dict[str, Any])
 
 
 def _standardise(A: Array, like: Array) -> Array:
-    deviation = like.std(axis=0)
-    return (A - like.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    varied = np.ptp(like, axis=0) > 0  # not by the deviation, which of equal numbers rounding may leave above 0
+    return (A - np.where(varied, like.mean(axis=0), like[0])) / np.where(varied, like.std(axis=0), 1.0)
 
 
 def _forward(target: Target) -> Array:

@@ -42,7 +42,14 @@ class Family:
         told = f"{self.kind} {sizes(self.kernel)} stride {sizes(self.stride)} pad {sizes(self.padding)}"
         told += f" dilation {sizes(self.dilation)}" if set(self.dilation) != {1} else ""
         told += f" groups of {sizes(self.group)}" if self.grouped else ""
-        return f"{told} from {sizes(self.size)} to {sizes(self.output_size)}"
+        told += f" from {sizes(self.size)} to {sizes(self.output_size)}"
+        return told if self.times == 1 else f"{told} {self.times} times"
+
+    @property
+    def times(self) -> int:
+        """Parts of one image that are images of their own to a convolution, such as frames in the batch dimension."""
+        at_once = prod(self.size if self.kind == "conv_transpose" else self.output_size)
+        return max(1, self.positions // at_once) if self.kernel else 1
 
     @property
     def grouped(self) -> bool:
@@ -101,7 +108,10 @@ class Column:
         """Elements of input and output for one image, (n,)."""
         if not self.family.kernel:
             return (self.in_channels + self.out_channels) * float(self.family.positions)
-        return self.in_channels * float(prod(self.family.size)) + self.out_channels * prod(self.family.output_size)
+        inputs, outputs = (
+            self.family.times * float(prod(size)) for size in (self.family.size, self.family.output_size)
+        )
+        return self.in_channels * inputs + self.out_channels * outputs
 
     @property
     def _products(self) -> np.ndarray:

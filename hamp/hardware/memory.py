@@ -24,10 +24,11 @@ def peak_bytes(model: "nn.Module", shape: tuple[int, int, int], settings: Device
     import torch
 
     from hamp.hardware.devices.pytorch import fold_batchnorm
+    from hamp.memory_format import channels_last
 
     kind = getattr(torch, settings.data_type)
     images = torch.rand(settings.batch_size, *shape)
-    model = fold_batchnorm(model, images[:1]).to(settings.hardware, kind).to(memory_format=torch.channels_last)
+    model = channels_last(fold_batchnorm(model, images[:1]).to(settings.hardware, kind))
     images = images.to(settings.hardware, kind).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         model(images)  # what is set up once is not counted

@@ -5,13 +5,15 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from hamp.errors import UserError, one_line
 from hamp.hardware.layers import Layer, output_padding
 
 if TYPE_CHECKING:
     import onnx
+    import torch
     from torch import nn
 
-OPSET = 17
+OPSET, NEWER_OPSET = 17, 18
 # Value of the weights of a layer that is only timed; any normal number does.
 WEIGHT = 0.01
 
@@ -20,23 +22,41 @@ def network(model: "nn.Module", shape: tuple[int, int, int], batch_size: int) ->
     """The network as an ONNX file for a fixed batch of images of `shape` (channels, height, width).
 
     The older exporter of PyTorch writes it: ONNX Runtime's own optimisation makes the graphs the same, and it
-    takes a tenth of the time of the newer one, of which there would be one call a candidate.
+    takes a tenth of the time of the newer one, of which there would be one call a candidate. The newer one writes what
+    the older cannot.
+
+    Raises:
+        UserError: neither can.
     """
     import torch
 
-    buffer = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    example = torch.rand(batch_size, *shape)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        example = torch.rand(batch_size, *shape)
-        torch.onnx.export(
-            model.eval(),
-            (example,),
-            buffer,  # type: ignore[arg-type]
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["image"],
-        )
+        try:
+            return _written(model.eval(), example, newer=False)
+        except torch.onnx.OnnxExporterError:
+            pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _written(model, example, newer=True)
+        except (RuntimeError, torch.onnx.OnnxExporterError) as error:
+            raise UserError(f"this network cannot be written as ONNX for the device: {one_line(error)}") from error
+
+
+def _written(model: "nn.Module", example: "torch.Tensor", newer: bool) -> bytes:
+    import torch
+
+    opset = NEWER_OPSET if newer else OPSET
+    buffer = io.BytesIO()
+    target: Any = None if newer else buffer
+    program = torch.onnx.export(
+        model, (example,), target, dynamo=newer, opset_version=opset, input_names=["image"], verbose=False
+    )
+    if program is not None:
+        program.save(buffer)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -46,7 +66,7 @@ def layer(cell: Layer, batch_size: int) -> bytes:
 
     family = cell.family
     initial: list[TensorProto] = []
-    shape = [batch_size, *cell.shape]
+    shape = [batch_size * family.times, *cell.shape]
     source = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
     target = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
     if family.kind == "elementwise":

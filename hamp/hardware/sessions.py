@@ -33,7 +33,7 @@ def runner(model: bytes, provider: str, threads: int, half: bool = False) -> Cal
     """One inference of an ONNX file on random images, input and output staying where the provider computes.
 
     Raises:
-        RuntimeError: the provider does not run here.
+        RuntimeError: the provider does not run here, or the input is not float32.
     """
     name = require(provider)
     options = onnxruntime.SessionOptions()
@@ -46,6 +46,8 @@ def runner(model: bytes, provider: str, threads: int, half: bool = False) -> Cal
         raise RuntimeError(f"ONNX Runtime could not start {name}; it fell back to {session.get_providers()[0]}")
     place = "cpu" if provider == "cpu" else "cuda"
     source = session.get_inputs()[0]
+    if source.type != "tensor(float)":
+        raise RuntimeError(f"its input '{source.name}' is {source.type}; images are given as tensor(float)")
     images = np.random.default_rng(0).random(source.shape, dtype=np.float32)
     binding = session.io_binding()
     binding.bind_ortvalue_input(source.name, onnxruntime.OrtValue.ortvalue_from_numpy(images, place, 0))

@@ -12,6 +12,7 @@ from torch import nn
 
 from hamp.data.ahead import ahead
 from hamp.errors import UserError
+from hamp.memory_format import channels_last
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ def overlapped(batches: Iterable[T], device: torch.device) -> Iterable[T]:
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
     """Move the model to the device, with the channels last, which convolutions prefer."""
-    return model.to(device).to(memory_format=torch.channels_last)
+    return channels_last(model.to(device))
 
 
 @contextmanager

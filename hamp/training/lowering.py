@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from hamp.memory_format import channels_last
 from hamp.outputs import alike
 from hamp.training.tasks import full_precision
 
@@ -58,7 +59,7 @@ def lower(model: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32)
                 _fuse_convolutions(traced)
             traced.delete_all_unused_submodules()
             traced.recompile()
-            traced = traced.to(memory_format=torch.channels_last)
+            channels_last(traced)
             if not alike(traced(example), model(example.clone())):  # some code does more than a trace shows
                 raise ValueError("as traced it gives other outputs")
             lowered = Typed(traced.to(dtype), dtype)

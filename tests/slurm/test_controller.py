@@ -136,6 +136,18 @@ def test_a_wrong_profile_is_one_line(tmp_path, text, words):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "given", [{"slurm_account": "ours", "qos": "high", "mem_mb": 8}, ["slurm_account=ours", "qos=high"]]
+)
+def test_the_controllers_job_is_charged_as_the_others(tmp_path, given):
+    """Snakemake takes default resources in either form."""
+    (tmp_path / controller.PROFILE).mkdir()
+    (tmp_path / controller.PROFILE / "config.yaml").write_text(
+        yaml.safe_dump({"executor": "slurm", "default-resources": given})
+    )
+    assert controller._account(controller.Run(tmp_path, "hamp-x")) == ["--account=ours", "--qos=high"]
+
+
 def test_a_controller_elsewhere_is_asked_there_unless_it_is_gone(tmp_path, monkeypatch):
     run = controller.Run(tmp_path, "hamp-x", host="login9", process=1)
     monkeypatch.setattr(controller.slurm, "jobs_of", list)

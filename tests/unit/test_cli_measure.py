@@ -40,6 +40,29 @@ def open_sizes(file):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
 
 
+def of(file, kind, opset=17, shape=(1, 3, 4, 4)):
+    """A network that takes such numbers and lays them out as one image."""
+    taken = helper.make_tensor_value_info("image", kind, shape)
+    given = helper.make_tensor_value_info("out", kind, None)
+    sizes = helper.make_tensor("sizes", TensorProto.INT64, [2], [1, 48])
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["image", "sizes"], ["out"])], "any", [taken], [given], [sizes]
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), file)
+    return file
+
+
+def test_files_that_onnx_runtime_does_not_run_are_one_line(tmp_path):
+    for name, file, extra in (
+        ("half", of(tmp_path / "half.onnx", TensorProto.FLOAT16), []),
+        ("newer", of(tmp_path / "newer.onnx", TensorProto.FLOAT, opset=99), []),
+        ("fixed", of(tmp_path / "fixed.onnx", TensorProto.FLOAT), ["-d", "batch_size=8"]),
+    ):
+        with pytest.raises(UserError, match=rf"^{tmp_path}/{name}\.onnx: device\.provider 'cpu': ") as caught:
+            measured(file, *extra)
+        assert "\n" not in str(caught.value)
+
+
 def test_files_are_measured_beside_the_first(network, tmp_path):
     other = tmp_path / "other.onnx"
     other.write_bytes(network.read_bytes())

@@ -11,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 from hamp.analysis.dominance import non_dominated, ranks
 from hamp.analysis.hypervolume import hypervolume
 from hamp.evolution.gain import Gain
+from hamp.evolution.generation import Archive, Settings, survivors
+from hamp.evolution.methods import METHODS
 from hamp.evolution.scenarios import Scale, rays, reference_point, scale_of, utilities
 from hamp.evolution.selection import greedy, nsga2, portfolio, sms_emoa, tie
 
@@ -132,6 +134,24 @@ def test_greedy_is_within_its_bound_of_the_best():
         U = cloud(15, 9, seed) ** 4
         best = max(U[:, list(subset)].max(axis=1).sum() for subset in combinations(range(9), 3))
         assert U[:, greedy(U, 3)].max(axis=1).sum() >= (1 - 1 / np.e) * best
+
+
+def test_limits_that_nothing_meets_together_are_approached():
+    """Each is met by some network: within both, what is nearer would be worth nothing, as all else."""
+    known = np.array([[0.1, 0.9], [0.9, 0.1], [0.5, 0.6]])
+    nearer, aside, front = [0.45, 0.55], [0.65, 0.5], [0.05, 0.95]
+    assert Gain(known, 256, limits=[0.4, 0.4]).best_of(np.array([aside, front, nearer]), 3).tolist() == [2]
+    assert Gain(known, 256, limits=[np.inf, 0.05]).best_of(np.array([[0.95, 0.08], [0.3, 0.5]]), 2).tolist() == [0]
+
+
+def test_netadapt_begins_with_the_unpruned_network():
+    """Also where another of the first networks happens to have a smaller error."""
+    X, F = np.array([[8, 8], [4, 8], [8, 2]], dtype=np.int32), np.array([[0.3, 1.0], [0.2, 0.8], [0.4, 0.6]])
+    archive = Archive(X, F, np.zeros(3, dtype=np.int64), ["unpruned", "random", "random"], np.zeros(0, dtype=np.intp))
+    first = survivors(METHODS["netadapt"], archive, np.arange(3), 20, Settings())
+    assert first.tolist() == [0]
+    later = Archive(X, F, np.array([0, 1, 1]), archive.origins, first)
+    assert survivors(METHODS["netadapt"], later, np.array([1, 2]), 20, Settings()).tolist() == [1]
 
 
 @few

@@ -144,6 +144,18 @@ def test_a_file_that_computes_something_else_is_not_left(networks, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_small_outputs_are_compared_by_their_own_size(tmp_path, monkeypatch):
+    class Small(nn.Module):
+        def forward(self, x):
+            return 1e-6 * x.mean((2, 3))
+
+    model, images = export.deployable(Small(), MEAN, STD), torch.rand(3, 3, 8, 8)
+    export.write("onnx", model, images, tmp_path / "x.onnx", {})
+    monkeypatch.setattr(export, "_READERS", {"onnx": lambda path, model, examples: [1.1 * model(examples).numpy()]})
+    with pytest.raises(UserError, match="outputs differ from the network's"):
+        export.write("onnx", model, images, tmp_path / "y.onnx", {})
+
+
 def test_a_network_that_cannot_be_written_is_one_line(tmp_path):
     class Odd(nn.Module):
         def forward(self, x):

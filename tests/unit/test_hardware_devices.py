@@ -13,11 +13,11 @@ from hamp import tables
 from hamp.configuration.blocks import Device, Measure, Profile
 from hamp.configuration.validate import load as configuration
 from hamp.errors import UserError
-from hamp.hardware import fingerprint, nvidia, onnx_files, predictor, sessions
+from hamp.hardware import fingerprint, layers, memory, nvidia, onnx_files, predictor, sessions
 from hamp.hardware.devices import available, check, load, onnxruntime, pytorch
 from hamp.hardware.layers import ELEMENTWISE, Family, Layer
 from hamp.hardware.profile import build, random_networks, time_networks, validate
-from hamp.pruning import score
+from hamp.pruning import discover, score
 
 onnx_only = pytest.importorskip("onnxruntime")
 LAYERS = [
@@ -54,6 +54,78 @@ def test_folding_changes_no_output_and_leaves_no_batchnorm():
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     assert torch.allclose(folded(images), model(images), atol=1e-5)
+
+
+class ByKeyword(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.norm(input=self.conv(x))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 8, 4, groups=8), nn.BatchNorm2d(8)),
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 8, 4, groups=2), nn.BatchNorm2d(8)),
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, track_running_stats=False)),
+        ByKeyword(),
+    ],
+    ids=["depthwise transposed", "grouped transposed", "no statistics", "by keyword"],
+)
+def test_a_batchnorm_that_cannot_be_folded_stays(model):
+    images = torch.rand(2, *SHAPE)
+    folded = pytorch.fold_batchnorm(model, images)
+    torch.testing.assert_close(folded(images), model.eval()(images), rtol=1e-4, atol=1e-5)
+    pytorch.prepare(model, SHAPE, Device(batch_size=2))()
+
+
+class Volumes(nn.Module):
+    """Channels as the depth of a volume, as for hyperspectral images."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv3d(1, 4, 3, padding=1), nn.Conv2d(12, 5, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x[:, None]).flatten(1, 2)).mean(dim=(2, 3))
+
+
+def test_a_network_with_volumes_runs():
+    pytorch.prepare(Volumes(), SHAPE, Device(batch_size=2))()
+    assert memory.peak_bytes(Volumes().eval(), SHAPE, Device(batch_size=2)) > 0
+
+
+class Frames(nn.Module):
+    """Images of 6 frames, each of which goes through the first convolution, and their mean through the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, x):
+        n, frames, height, width = x.shape
+        y = self.first(x.reshape(n * frames, 1, height, width)).relu()
+        y = self.second(y.reshape(n, frames, 8, height, width).mean(dim=1)).relu()
+        return self.linear(y.mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
+def test_frames_in_the_batch_dimension_are_profiled_as_often_as_they_are_computed(runtime):
+    model = Frames().eval()
+    space = discover(model, torch.rand(2, 6, 8, 8), minimum_fraction=0.25)
+    columns, _ = layers.columns(space, np.array([space.channels], np.int32))
+    first = next(column for column in columns if column.name == "first")
+    assert first.family.times == 6
+    assert first.activations[0] == 6 * (1 + 8) * 64
+    assert first.family.signature.endswith("6 times")
+    device = Device(runtime=runtime, batch_size=1)
+    scores = score(model, space, "l1")
+    profile = build(model, space, (6, 8, 8), device, Profile(points=3, networks=3, rounds=3, seconds=1.0), scores, 0)
+    assert (predictor.predict(profile, space, np.array([space.channels], np.int32)) > 0).all()
 
 
 def test_folding_a_network_with_several_outputs_changes_none():
@@ -118,6 +190,33 @@ def test_the_onnx_file_computes_what_the_network_does():
     session = onnx_only.InferenceSession(onnx_files.network(model, SHAPE, 2), providers=["CPUExecutionProvider"])
     outputs = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
     assert np.allclose(outputs, model(images).detach().numpy(), atol=1e-5)
+
+
+def test_what_the_older_exporter_cannot_write_the_newer_one_does():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(5), nn.Flatten()).eval()
+    images = torch.rand(2, *SHAPE)
+    session = onnx_only.InferenceSession(onnx_files.network(model, SHAPE, 2), providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+    assert np.allclose(outputs, model(images).detach().numpy(), atol=1e-5)
+
+
+class Sorted(nn.Module):
+    """With an operator that ONNX has not."""
+
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+
+def test_a_network_that_no_exporter_writes_is_one_line():
+    with pytest.raises(UserError, match=r"^this network cannot be written as ONNX for the device: ") as caught:
+        onnx_files.network(Sorted(), SHAPE, 1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_one_line():
+    with pytest.raises(UserError, match=r"^device\.hardware: 'cuda', but there is no GPU here"):
+        pytorch.prepare(chain(), SHAPE, Device(hardware="cuda"))
 
 
 @pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])

@@ -1,5 +1,6 @@
 """Networks by name and their weights."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,25 @@ def test_own_files_may_import_what_is_beside_them(tmp_path: Path) -> None:
     assert isinstance(model, nn.Linear)
     found = {str(file.relative_to(tmp_path)) for file in files_of(tmp_path / "beside_net.py")}
     assert found == set(files) - {"unused.py"}
+
+
+def test_own_files_come_in_one_order_in_every_process(tmp_path: Path) -> None:
+    """Rules hold their digests, and a rule whose parameters differ runs again."""
+    for name in "abcdef":
+        (tmp_path / f"order_{name}.py").touch()
+    (tmp_path / "order_net.py").write_text("".join(f"import order_{name}\n" for name in "fbdace"))
+    program = "import sys, pathlib; from hamp.callables import files_of; print(files_of(pathlib.Path(sys.argv[1])))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "order_net.py")],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in range(3)
+    }
+    assert len(told) == 1
 
 
 def test_the_names_are_the_networks() -> None:

@@ -113,13 +113,13 @@ def options(*keys, **renamed):
 def digests(files):
     """Digests of files that are no outputs of this workflow, mostly the user's own, as one string.
 
-    Those that ship are called as in the checkout, so that another checkout reruns nothing.
+    Those that ship are called as in the checkout, so that another one, or a frozen copy, reruns nothing.
     """
     return json.dumps({_name(Path(file)): file_digest(file) for file in files})
 
 
 def _name(file):
-    ships = file.is_relative_to(workflow.basedir)
+    ships = file.is_relative_to(Path(workflow.basedir, "resources"))
     return str(file.relative_to(workflow.basedir) if ships else file)
 
 

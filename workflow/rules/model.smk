@@ -60,6 +60,7 @@ rule pretrain:
 
 rule space:
     input:
+        splits=rules.data.output.splits,  # changes where the images do, of which it reads the size
         training=rules.pretrain.output.training,
         weights=ancient(rules.pretrain.output.weights),
         images=ancient(rules.data.output.images),

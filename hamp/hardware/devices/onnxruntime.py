@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hamp.configuration.blocks import Device
-from hamp.errors import UserError
+from hamp.errors import UserError, one_line
 from hamp.hardware import timing
 
 if TYPE_CHECKING:
@@ -79,11 +79,13 @@ def prepare_file(content: bytes, settings: Device) -> timing.Run:
     """One inference of an ONNX file whose input has a fixed size.
 
     Raises:
-        UserError: the execution provider is there, but cannot be started.
+        UserError: the execution provider is there, but cannot be started, or does not run the file.
     """
     from hamp.hardware.sessions import runner
 
     try:
-        return runner(content, provider(settings), settings.threads, settings.data_type == "float16")
-    except RuntimeError as error:
-        raise UserError(f"device.provider '{provider(settings)}': {error}") from error
+        run = runner(content, provider(settings), settings.threads, settings.data_type == "float16")
+        run()  # what is wrong with a file may show only now
+    except Exception as error:  # ONNX Runtime's own have no common base
+        raise UserError(f"device.provider '{provider(settings)}': {one_line(error)}") from error
+    return run

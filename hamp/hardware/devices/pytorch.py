@@ -88,7 +88,7 @@ def prepare_layer(layer: "Layer", settings: Device) -> timing.Run:
     """One pass of a single layer, as `prepare` would run it inside a network."""
     import torch
 
-    return _runner(module(layer), torch.rand(settings.batch_size, *layer.shape), settings)
+    return _runner(module(layer), torch.rand(settings.batch_size * layer.family.times, *layer.shape), settings)
 
 
 def module(layer: "Layer") -> "nn.Module":
@@ -120,8 +120,9 @@ def module(layer: "Layer") -> "nn.Module":
 def fold_batchnorm(model: "nn.Module", example: "torch.Tensor") -> "nn.Module":
     """Copy of a model in eval mode, each BatchNorm folded into the convolution whose output it takes.
 
-    Which ones these are is seen by running `example`. Modules that run more than once are left alone; where
-    folding changes the output (a convolution's output is used elsewhere too), the copy is not folded at all.
+    Which ones these are is seen by running `example`. Modules that run more than once are left alone, as are grouped
+    transposed convolutions and BatchNorms without statistics; where folding changes the output (a convolution's output
+    is used elsewhere too), the copy is not folded at all.
     """
     from copy import deepcopy
 
@@ -141,7 +142,7 @@ def fold_batchnorm(model: "nn.Module", example: "torch.Tensor") -> "nn.Module":
         calls[module] += 1
         if isinstance(module, nn.modules.conv._ConvNd):
             made[id(output)] = module, output  # the tensor is kept so that its id stays its own
-        elif id(inputs[0]) in made:
+        elif inputs and id(inputs[0]) in made:
             pairs.append((made[id(inputs[0])][0], module))
 
     watched = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm)
@@ -151,8 +152,9 @@ def fold_batchnorm(model: "nn.Module", example: "torch.Tensor") -> "nn.Module":
     for hook in hooks:
         hook.remove()
     for conv, norm in pairs:
-        if calls[conv] == calls[norm] == 1:
-            transposed = isinstance(conv, nn.modules.conv._ConvTransposeNd)
+        transposed = isinstance(conv, nn.modules.conv._ConvTransposeNd)
+        folds = norm.running_mean is not None and not (transposed and conv.groups > 1)  # as PyTorch's function can
+        if folds and calls[conv] == calls[norm] == 1:
             _replace(copied, names[conv], fuse_conv_bn_eval(conv, norm, transposed))
             _replace(copied, names[norm], nn.Identity())
     with torch.inference_mode():
@@ -168,9 +170,13 @@ def _replace(model: "nn.Module", name: str, module: "nn.Module") -> None:
 def _runner(model: "nn.Module", images: "torch.Tensor", settings: Device) -> timing.Run:
     import torch
 
+    from hamp.memory_format import channels_last
+
+    if settings.hardware == "cuda" and not torch.cuda.is_available():  # the job's node has none, or PyTorch is without
+        raise UserError("device.hardware: 'cuda', but there is no GPU here that PyTorch can use; see `hamp doctor`")
     kind: torch.dtype = getattr(torch, settings.data_type)
     layout: dict[str, Any] = {"memory_format": torch.channels_last} if images.dim() == 4 else {}
-    model = model.eval().requires_grad_(False).to(settings.hardware, kind).to(memory_format=torch.channels_last)
+    model = channels_last(model.eval().requires_grad_(False).to(settings.hardware, kind))
     images = images.to(settings.hardware, kind).contiguous(**layout)
     if settings.hardware == "cuda":
         return _on_cuda(model, images, settings.cuda_graphs)

@@ -121,7 +121,7 @@ def _session(settings: Device, networks: Mapping[str, bytes], play: Mapping[str,
         _pack(archive, plan, {files[name]: content for name, content in networks.items()})
         archive.seek(0)
         try:
-            done = subprocess.run(command, stdin=archive, capture_output=True, text=True)
+            done = subprocess.run(command, stdin=archive, capture_output=True, text=True, errors="replace")
         except FileNotFoundError:
             raise UserError(f"device.ssh: there is no program '{settings.ssh[0]}'; install OpenSSH") from None
     return _answer(settings, done)

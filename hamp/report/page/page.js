@@ -183,8 +183,8 @@ function latencies(network) {
 
 function details(network, reason) {
   const { unpruned } = data;
-  const half = network.latency_iqr_ms / 2;
-  const ends = [half, -half].map((noise) => digits(network.baseline_latency_ms / (network.latency_ms + noise)));
+  const iqr = network.latency_iqr_ms; // the whole of it, as for the verdict: it stands for the noise of both
+  const ends = [iqr, -iqr].map((noise) => digits(network.baseline_latency_ms / Math.max(0, network.latency_ms + noise)));
   const range = data.described ? "" : ` (${ends[0]}–${ends[1]}×)`;
   const points = 100 * (network.error_test - unpruned.reference_error_test);
   const badges = [["span", { class: "badge" }, reason]];
