@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ KEPT = (
     "profile/validation.parquet",
 )
 PYTORCH = "pytorch.parquet"
-SPEEDS = (1.2, 1.4, 1.6, 2.0, 2.5, 2.9)
+SPEEDS = (1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.0)
+FINE = np.arange(12, 31) / 10
 COMPARED = {"seed1": "hamp, seed 1", "seed2": "hamp, seed 2", "netadapt": "NetAdapt", "l1": "uniform L1"}
 """Suffixes of the names of runs with config/competitors, and what to call them."""
 
@@ -222,7 +224,26 @@ def comparison(name: str, lines: dict[str, pd.DataFrame]) -> Iterable[str]:
         " beyond the front."
     )
     yield at_speeds({method: partial(at_speed, line) for method, line in lines.items()})
+    yield from against(lines)
     yield f"![Test error against measured speed-up, by method](images/{name}-methods.png)"
+
+
+def against(lines: dict[str, pd.DataFrame]) -> Iterable[str]:
+    """At how many speed-ups each search of `hamp` is ahead of each other method."""
+    ours = [method for method in lines if method.partition(",")[0] == "hamp"]
+    if others := [method for method in lines if method not in ours]:
+        yield (
+            f"At how many of the {len(FINE)} speed-ups {FINE[0]}, {FINE[1]}, … {FINE[-1]} an error is smaller, equal or"
+            " larger than another method's; those at which either has none are left out."
+        )
+        rows = []
+        for method, other in product(ours, others):
+            pairs = np.array([[at_speed(lines[name], speed) for name in (method, other)] for speed in FINE])
+            one, two = pairs[np.isfinite(pairs).all(axis=1)].T
+            counts = {"smaller": (one < two).sum(), "equal": (one == two).sum(), "larger": (one > two).sum()}
+            difference = f"{(one - two).mean():+.2f}" if len(one) else "–"
+            rows.append({"error of": method, "beside": other, **counts, "mean difference (points)": difference})
+        yield markdown(pd.DataFrame(rows))
 
 
 def comparison_figure(lines: dict[str, pd.DataFrame]) -> Figure:

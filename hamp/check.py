@@ -87,6 +87,7 @@ def _network(config: Config, data: Any) -> None:
     space = space_of(model, (data.channels, config.data.image_size, config.data.image_size), config.pruning)
     if config.task == "classification":
         _outputs(model, data, config)
+    _in_training(model, data, config)
     _exportable(model, data.channels, config)
     networks = domain_of(space).size
     if networks < config.search.population:
@@ -128,9 +129,31 @@ def _outputs(model: Any, data: Any, config: Config) -> None:
     )
 
 
+def _in_training(model: Any, data: Any, config: Config) -> None:
+    """Check that outputs in training are like those in inference, where they are compared or only one is understood."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    size = config.data.image_size
+    forms = []
+    with torch.no_grad():
+        for training in (True, False):
+            outputs = model.train(training)(torch.rand(2, data.channels, size, size))
+            leaves, kind = pytree.tree_flatten(outputs)
+            forms.append((kind, [getattr(leaf, "shape", None) for leaf in leaves]))
+    if forms[0] == forms[1]:
+        return
+    told = f"network.name: '{config.network.name}' gives other outputs in training than in inference"
+    if config.task == "classification":
+        raise UserError(f"{told}; task 'classification' needs the classes alone: drop the others, or name a task")
+    if config.finetune.distillation:
+        raise UserError(f"{told}, which cannot be compared for distillation; set finetune.distillation: 0")
+
+
 def _relevant(config: Config) -> dict:
     keys = ("task", "data", "augment", "network", "pruning")
-    return {**{key: config.model_dump()[key] for key in keys}, "population": config.search.population}
+    further = {"population": config.search.population, "distills": bool(config.finetune.distillation)}
+    return {**{key: config.model_dump()[key] for key in keys}, **further}
 
 
 if __name__ == "__main__":

@@ -50,9 +50,17 @@ def claim(path: Path | str) -> Claimed:
 
 
 def began() -> float:
-    """When this job began, in seconds since the epoch: its step on a cluster's node, otherwise this process."""
+    """When this job began, in seconds since the epoch: its step on a cluster's node, otherwise this process.
+
+    So too where someone sits at a terminal in a step, in which much may be made again, or where others' processes are
+    hidden.
+    """
     process = psutil.Process()
-    step = next((parent for parent in process.parents() if parent.name() == "slurmstepd"), process)
+    try:
+        parents = [] if process.terminal() else process.parents()
+        step = next((parent for parent in parents if parent.name() == "slurmstepd"), process)
+    except psutil.Error:
+        step = process
     return step.create_time()
 
 

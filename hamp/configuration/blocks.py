@@ -133,7 +133,11 @@ class Network(Block):
         "`path/to/file.py:callable` (the file may import what is beside it; a change of them reruns the stages that "
         "use them) or, of an installed package, as `module:callable`.",
     )
-    arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the callable.")
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments for the callable. torchvision's own weights of `googlenet` and `inception_v3` "
+        "want `{transform_input: true}`.",
+    )
     weights: str | None = Field(
         None,
         description="Trained weights: `.safetensors`, `.pt`, `.pth` or `.th`; `null`: the `pretrain` stage trains.",

@@ -20,6 +20,8 @@ from hamp.data.split import split
 from hamp.digest import file_digest
 from hamp.errors import UserError
 
+FLAT = 1 / 255 / 16
+"""A channel with a smaller deviation is left as it is: divided by it, what augmentation adds would be huge."""
 TYPES = {"uint8": "U8", "int64": "I64", "float32": "F32"}
 
 
@@ -48,23 +50,36 @@ def write(source: Source, index: np.ndarray, is_train: np.ndarray, settings: blo
     size = settings.image_size
     targets = np.ascontiguousarray(source.targets[index])
     header, start = _header(source, targets, (len(index), source.channels, size, size))
-    total = np.zeros((2, source.channels))
+    counts = np.zeros((source.channels, 256), np.int64)
     done = 0
     with tables.atomic(path) as temporary, open(temporary, "wb") as file:
         file.write(header)
         file.seek(start)
         file.write(targets.tobytes())
         for chunk in source.chunks(index):
-            training = chunk[is_train[done : done + len(chunk)]].astype(np.float64) / 255
-            total += training.sum((0, 2, 3)), np.square(training).sum((0, 2, 3))
+            counts += _counts(chunk, np.flatnonzero(is_train[done : done + len(chunk)]))
             file.write(np.ascontiguousarray(chunk).tobytes())
             done += len(chunk)
             print(f"images: {done}/{len(index)}", file=sys.stderr, flush=True)
-        mean, square = total / (is_train.sum() * size * size)
-        std = np.sqrt(np.maximum(square - mean**2, 1e-12))
+        mean, std = _moments(counts)
         file.seek(len(header))
         for given, found in ((settings.mean, mean), (settings.std, std)):
             file.write(np.asarray(found if given is None else given, np.float32).tobytes())
+
+
+def _counts(chunk: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """How often each channel has each value in some images, (channels, 256); a few at a time, to take little memory."""
+    parts = [chunk[rows[start : start + 16]] for start in range(0, len(rows), 16)]
+    found = [[np.bincount(part[:, c].ravel(), minlength=256) for c in range(chunk.shape[1])] for part in parts]
+    return np.sum(found, axis=0) if found else np.zeros((chunk.shape[1], 256), np.int64)
+
+
+def _moments(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel, of values from 0 to 1; the latter 1 where it is next to none."""
+    values, total = np.arange(256) / 255, counts.sum(axis=1)
+    mean = counts @ values / total
+    std = np.sqrt((counts * np.square(values - mean[:, None])).sum(axis=1) / total)
+    return mean, np.where(std < FLAT, 1.0, std)
 
 
 def _header(source: Source, targets: np.ndarray, shape: tuple[int, ...]) -> tuple[bytes, int]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,10 +31,16 @@ def load_weights(model: nn.Module, path: Path | str) -> None:
     Raises:
         UserError: the file is absent, damaged or unsafe to load, or does not fit; it lists keys and shapes.
     """
-    found = _plain(read(Path(path)))
-    absent = {name for name in SECOND_OUTPUTS if getattr(model, name, model) is None}
-    found = {key: value for key, value in found.items() if key.partition(".")[0] not in absent}
     wanted = model.state_dict()
+    found = _plain(read(Path(path)), wanted)
+    absent = {name for name in SECOND_OUTPUTS if getattr(model, name, model) is None}
+    if absent & {key.partition(".")[0] for key in found} and not getattr(model, "transform_input", True):
+        warnings.warn(
+            f"{path}: has second outputs, as torchvision's own weights; those need network.arguments: "
+            "{transform_input: true}",
+            stacklevel=2,
+        )
+    found = {key: value for key, value in found.items() if key.partition(".")[0] not in absent}
     # Files written before PyTorch 0.4.1 do not count batches; nothing here uses the count.
     for key in wanted.keys() - found.keys():
         if key.endswith("num_batches_tracked"):
@@ -110,13 +117,14 @@ def _refuse_text(path: Path) -> None:
         )
 
 
-def _plain(content: dict[str, Tensor]) -> dict[str, Tensor]:
+def _plain(content: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]  # type: ignore[assignment]
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     for prefix in PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
+        own = all(key.startswith(prefix) for key in wanted)  # a network's own attribute may be called so
+        if tensors and not own and all(key.startswith(prefix) for key in tensors):
             # One wrapper may be around the other.
-            return _plain({key.removeprefix(prefix): value for key, value in tensors.items()})
+            return _plain({key.removeprefix(prefix): value for key, value in tensors.items()}, wanted)
     return tensors

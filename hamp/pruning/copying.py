@@ -2,7 +2,7 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -20,7 +20,7 @@ def copy_modules(
     module: nn.Module,
     tensor: Callable[[str, Tensor], Tensor],
     finish: Callable[[str, nn.Module, nn.Module], nn.Module] = lambda path, old, new: new,
-    skip: Container[str] = (),
+    skip: Collection[str] = (),
 ) -> nn.Module:
     """Copy `module` and all below it.
 
@@ -57,7 +57,7 @@ def copy_modules(
             table[name] = {k: v if v is None else map_tensor(prefix + k, v) for k, v in source[name].items()}
         children = source["_modules"].items()
         table["_modules"] = {
-            k: None if v is None else visit(prefix + k, v) for k, v in children if prefix + k not in skip
+            k: None if v is None else visit(prefix + k, v) for k, v in children if id(v) not in skipped
         }
         for name, value in source.items():
             kind = type(value)
@@ -83,6 +83,7 @@ def copy_modules(
         # what is registered is known: a method that is bound to a module of the network gets bound to its copy
         return copy.deepcopy(value, {**modules, **mentioned})
 
+    skipped = {id(module.get_submodule(path)) for path in skip}  # under all of their names
     copied = visit("", module)
     for table, name, value in attributes:  # after all modules, which may be mentioned before their turn comes
         if table[name] is value:  # `finish` has not set it

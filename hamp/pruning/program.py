@@ -47,14 +47,25 @@ class Program(nn.Module):
 
     A step is (kind, target, args, kwargs, output, last): the kind is `call` (of the submodule `target`), `gather` (of
     channels) or `function`. Args and output hold Ref where a tensor belongs; `last` are the numbers of those that are
-    not needed any more after the step.
+    not needed any more after the step. `otherwise` are the modules in it that stay in evaluation mode in training, as
+    the module's own code has it.
     """
 
-    def __init__(self, module: nn.Module, replaces: str, steps: dict[str, dict[str, Any]]):
+    def __init__(
+        self, module: nn.Module, replaces: str, steps: dict[str, dict[str, Any]], otherwise: Sequence[str] = ()
+    ):
         super().__init__()
         self._parameters, self._buffers, self._modules = module._parameters, module._buffers, module._modules
         self.training = module.training
-        self.replaces, self.steps = replaces, steps
+        self.replaces, self.steps, self.otherwise = replaces, steps, tuple(otherwise)
+
+    def train(self, mode: bool = True) -> "Program":
+        """Set the mode, but for modules that stay in evaluation mode."""
+        super().train(mode)
+        for name, module in self.named_modules():
+            if name in self.otherwise:
+                module.eval()
+        return self
 
     def extra_repr(self) -> str:
         """The class whose code the steps stand for."""

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch.utils import _pytree as pytree
 
 from hamp.pruning.channels import Atlas, Atoms, Channels
@@ -62,12 +64,19 @@ class Propagation:
     def channels(self, tensor: Any) -> Channels | None:
         return self.values.get(tensor.value) if isinstance(tensor, Ref) else None
 
+    def axis_of(self, tensor: Any) -> Channels | None:
+        """The channels of a computed tensor, or of a parameter with one dimension of more than one number."""
+        if not isinstance(tensor, Param):
+            return self.channels(tensor)
+        wide = [d for d, size in enumerate(self.param_shapes[tensor.name]) if size > 1]
+        return self._param_channels(tensor) if len(wide) == 1 else None
+
     def settled(self, tensor: Any) -> Channels | None:
         """The tensor's channels, in one dimension: where a reshape spread them over several, rows go together."""
         channels = self.channels(tensor)
         if channels is None or len(channels.dims) == 1:
             return channels
-        main = int(np.argmax(channels.atoms.shape))
+        main = _main(self.atlas.find(channels.atoms))
         rows = np.moveaxis(channels.atoms, main, -1).reshape(-1, channels.atoms.shape[main])
         self.atlas.join(rows[:1], rows)
         self.values[tensor.value] = Channels((channels.dims[main],), rows[0])
@@ -78,7 +87,7 @@ class Propagation:
         for value, channels in self.values.items():
             if len(channels.dims) > 1:
                 classes = self.atlas.find(channels.atoms)
-                main = int(np.argmax(classes.shape))
+                main = _main(classes)
                 rows = np.moveaxis(classes, main, -1).reshape(-1, classes.shape[main])
                 if (rows == rows[0]).all():
                     self.values[value] = Channels((channels.dims[main],), rows[0])
@@ -187,6 +196,21 @@ class Propagation:
             return None
         size = self.param_shapes[param.name][wide[0]]
         return Channels((wide[0],), self.atlas.axis(param.name, wide[0], size))
+
+
+def _main(classes: np.ndarray) -> int:
+    """The dimension along which most channels can still go, were all that is in one place along it to go together."""
+    found, names = np.unique(classes, return_inverse=True)
+    names = names.reshape(classes.shape)
+    parts = []
+    for dim, size in enumerate(classes.shape):
+        place = np.broadcast_to(
+            np.arange(size).reshape([-1 if d == dim else 1 for d in range(classes.ndim)]), names.shape
+        )
+        pairs = place.ravel(), size + names.ravel()
+        joined = coo_array((np.ones(names.size, bool), pairs), shape=(size + len(found),) * 2)
+        parts.append(connected_components(joined, directed=False)[0])
+    return int(np.argmax(parts))
 
 
 def _tensors(tree: Any) -> list:

@@ -125,12 +125,19 @@ class Recorder:
                 "branches": [n for n, b in enumerate(self.branches) if any(path in mixed for mixed in b.mixed)],
                 "evaluation": program.get("evaluation", first),
                 "training": program.get("training", first),
+                "otherwise": self._otherwise(path),
             }
         return {
             "axes": [axis.tolist() for axis in self.axes],
             "modules": modules,
             "branches": [b.stored() for b in self.branches],
         }
+
+    def _otherwise(self, path: str) -> list[str]:
+        """Modules in this one that stay in evaluation mode in training."""
+        prefix = f"{path}." if path else ""
+        found = self.propagations[1].trace.otherwise if len(self.propagations) > 1 else ()
+        return sorted(name.removeprefix(prefix) for name in found if name.startswith(prefix) and name != path)
 
     def touches(self, p: Propagation, tensor: Any) -> bool:
         """Whether the tensor has channels that may go."""
@@ -154,7 +161,7 @@ class Recorder:
             return int(argument(op, 6, "groups", 1)) > 1 and not isinstance(owner, nn.modules.conv._ConvNd)
         rule = RULES.get(name)
         if rule is constants:
-            return True
+            return self.touches(p, op.output)
         if rule is padding:
             return _differ(p, op)
         if rule is not movement:
@@ -179,7 +186,7 @@ class Recorder:
 
 def _differ(p: Propagation, op: Op) -> bool:
     """Whether the channels are others than those of the input."""
-    before = p.channels(op.args[0])
+    before = p.axis_of(op.args[0])
     after = [p.channels(r) for r in op.outputs]
     return any(
         before is None or c is None or c.atoms.shape != before.atoms.shape or (c.atoms != before.atoms).any()
@@ -291,8 +298,8 @@ class _Body:
         step = self._step(GATHER, "", (Ref(source), out.dims[0]), {}, ref, op, dead)
         step.update(axis=self.r.axis(out.atoms), of=self.r.axis(into.atoms), index=index.tolist())
 
-    def _single(self, ref: Ref, op: Op) -> Channels:
-        channels = self.p.channels(ref)
+    def _single(self, ref: Ref | Param, op: Op) -> Channels:
+        channels = self.p.axis_of(ref)
         if channels is None or len(channels.dims) > 1:
             raise Unrecordable(op, "cannot be done at other widths")
         return channels

@@ -139,6 +139,8 @@ def prelu(p: "Propagation", op: Op) -> None:
     atoms = p.channels_at(x, 1)
     if isinstance(weight, Param) and p.shape(weight)[0] > 1:
         p.bind(weight, 0, atoms, p.why_fixed(x))
+    elif not isinstance(weight, Param) and atoms is not None and p.shape(weight) not in ((), (1,)):
+        p.atlas.pin(atoms, f"{op.module or 'the network'} has computed slopes")
     p.set(op.output, None if atoms is None else Channels((1,), atoms))
 
 
@@ -241,6 +243,7 @@ def reduction(p: "Propagation", op: Op) -> None:
     dims, keep = argument(op, at, "dim"), argument(op, at + after, "keepdim", False)
     channels = p.settled(x)
     if channels is None:
+        p.freeze_tensor(x, "statistics of it are computed")
         return p.set(op.output, None, p.why_fixed(x))
     if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         return p.freeze(op, "over all channels")
@@ -309,6 +312,12 @@ def constants(p: "Propagation", op: Op) -> None:
     """Constants take any size: their channels are those of what they meet."""
     p.set(op.output, None)
     p.constants.add(op.output.value)
+
+
+@rule("new_empty")
+def uninitialised(p: "Propagation", op: Op) -> None:
+    """Of the tensor that it is asked of, only type and device count."""
+    p.set(op.output, None)
 
 
 @rule("pad")

@@ -150,7 +150,7 @@ def _replacements(
                 for mode in ("evaluation", "training")
             }
             kind = Program if path else NetworkProgram
-            replace[path] = partial(_programmed, kind, steps)
+            replace[path] = partial(_programmed, kind, steps, recorded.get("otherwise", ()))
     for number in gone:
         branch = space.programs["branches"][number]
         removed.update(branch["removed"])
@@ -162,9 +162,13 @@ def _replacements(
 
 
 def _programmed(
-    kind: type[Program | NetworkProgram], steps: dict[str, Any], old: nn.Module, new: nn.Module
+    kind: type[Program | NetworkProgram],
+    steps: dict[str, Any],
+    otherwise: Sequence[str],
+    old: nn.Module,
+    new: nn.Module,
 ) -> nn.Module:
-    return kind(new, type(old).__name__, steps)
+    return kind(new, type(old).__name__, steps, otherwise)
 
 
 def _constant_layer(dims: Sequence[int], old: nn.Module, new: nn.Module) -> nn.Module:

@@ -1,6 +1,7 @@
 """From followed channels to a space that works: group, record, build a smaller network, and see that it runs."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,15 @@ from hamp.pruning.recording import Recorder, Unrecordable
 from hamp.pruning.rules import short_name
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Frozen, Space, layers_of
-from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, trace
+from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, steps, trace
 
-_LOOKED_AT = 2e10
-"""Multiply-adds of an image up to which pruned and masked network are compared: some seconds."""
+_MEETINGS, _LOOKED_AT = 12, 2e10
+"""Most comparisons of a pruned with the masked network at widths that meet, and most multiply-adds of an image in all
+comparisons: some seconds."""
+
+
+_FURTHER_SEEDS = range(2, 8)
+"""With which training is looked at again, for what a network's code does at random."""
 
 
 @dataclass(eq=False)
@@ -57,8 +63,10 @@ def solve(network: Network, minimum_fraction: float, channel_multiple: int, bran
         try:
             programs = recorder.record()
         except Unrecordable as error:
-            if error.op is not None:
-                _pin(network, error.op, str(error))
+            # Where the operation has no channels itself, those stay whole for whose sake it was to be recorded.
+            rigid = ([op] for p in network.propagations for op in p.trace.root.ops() if recorder.rigid(p, op))
+            if error.op is not None and any(_pin(network, ops, str(error)) for ops in ([error.op], *rigid)):
+                pass
             elif branch_removal or forced:
                 branch_removal, forced = False, set()
             else:
@@ -99,13 +107,18 @@ def _mark(network: Network) -> str:
         if p.trace.sizes:
             continue
 
-        def run(dtype: torch.dtype, training: bool = training) -> Trace:
-            return trace(network.model, example, training=training, limit=network.limit, batch=3, dtype=dtype)
+        def run(dtype: torch.dtype, seed: int = 1, training: bool = training) -> Trace:
+            return trace(
+                network.model, example, training=training, limit=network.limit, batch=3, dtype=dtype, seed=seed
+            )
 
         try:
             other = run(another)
         except CannotRun:  # the type is fixed by the network's code
             other = run(example.dtype)
+        for seed in _FURTHER_SEEDS if training else ():
+            if steps(run(example.dtype, seed).root) != steps(p.trace.root):
+                return "does other things each time, by chance"
         try:
             mark_input(p.trace, other)
         except ValueError as error:
@@ -113,12 +126,20 @@ def _mark(network: Network) -> str:
     return ""
 
 
-def _pin(network: Network, op: Op, why: str) -> None:
-    reason = f"{short_name(op.name)} in {op.module or 'the network'} {why}"
-    for p in network.propagations:
-        if any(op is other for other in p.trace.root.ops()):
-            for tensor in (*op.tensors, *op.outputs):
-                p.freeze_tensor(tensor, reason)
+def _pin(network: Network, ops: list[Op], why: str) -> bool:
+    """Keep whole what these operations touch; whether any of it could be pruned until now."""
+    before = _pinned(network)
+    for op in ops:
+        reason = f"{short_name(op.name)} in {op.module or 'the network'} {why}"
+        for p in network.propagations:
+            if any(op is other for other in p.trace.root.ops()):
+                for tensor in (*op.tensors, *op.outputs):
+                    p.freeze_tensor(tensor, reason)
+    return _pinned(network) > before
+
+
+def _pinned(network: Network) -> int:
+    return len(network.atlas.pinned()) + sum(len(p.fixed_params) for p in network.propagations)
 
 
 def _failure(network: Network, space: Space, forced: set[str]) -> CannotRun | None:
@@ -143,20 +164,18 @@ def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str
     """What a pruned network computes otherwise than the masked one, on random images.
 
     It shows where the network's code computes with numbers of channels, such as a square root of one. At random widths,
-    at one width for all groups, since some code compares them, and without branches. Of a large network the first
-    alone; of a very large one, of one that draws random numbers, and of one without data, nothing.
+    without branches, and at widths where groups of different sizes meet, since some code compares them. Of a large
+    network the first alone; of a very large one, of one that draws random numbers, and of one without data, nothing.
     """
     macs = float(space.costs(space.channels)["macs"][0])
     if macs > _LOOKED_AT or any(tensor.is_meta for tensor in network.model.parameters()):
         return ""
     rng = np.random.default_rng(1)
-    drawn = [
-        rng.uniform(0.0, 1.0, space.groups) * space.channels,
-        np.full(space.groups, space.minimum.max()),
-        np.where(space.branch, 0, space.channels),
-    ]
+    random = rng.uniform(0.0, 1.0, space.groups) * space.channels
+    drawn = [space.repair(wanted) for wanted in (random, np.where(space.branch, 0, space.channels), *_met(space))]
+    drawn = list({widths.tobytes(): widths for widths in drawn}.values())
     images = _random_images(network.example_input)
-    for number, widths in enumerate(map(space.repair, drawn if macs < _LOOKED_AT / 10 else drawn[:1])):
+    for number, widths in enumerate(drawn[: max(1, int(_LOOKED_AT / max(macs, 1)))]):
         try:
             whole = _outputs(reference := masked(network.model, space, widths, scores), images)
             if number == 0 and not alike(_outputs(reference, images), whole):
@@ -170,6 +189,15 @@ def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str
         if not alike(found, whole):
             return "it computes something else than with its channels masked"
     return ""
+
+
+def _met(space: Space) -> list[np.ndarray]:
+    """Widths at which groups of different sizes have as many channels, or as many as a layer that stays whole: of the
+    most frequent sizes, and of the next lower number that all may have."""
+    sizes = Counter([*space.channels.tolist(), *(frozen.channels for frozen in space.frozen)])
+    multiples = sorted(set(space.multiple.tolist()))
+    wanted = dict.fromkeys(n // multiple * multiple for n, _ in sizes.most_common() for multiple in (1, *multiples))
+    return [np.full(space.groups, n) for n in wanted if n][:_MEETINGS]
 
 
 def _random_images(example: Tensor) -> Tensor:

@@ -7,14 +7,16 @@ it runs again on real tensors of a copy.
 """
 
 import copy
+import random
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
@@ -134,7 +136,8 @@ class Trace:
 
     `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_input`. `released` says after
     which operation (by number) the network's own code let go of each value, in evaluation mode; those that it never let
-    go of are absent.
+    go of are absent. `otherwise` are the modules that its own code left in the other mode than it was set to, such as a
+    BatchNorm that stays as it is in training.
     """
 
     root: Call
@@ -143,6 +146,7 @@ class Trace:
     batch: int
     meta: bool
     released: dict[int, int]
+    otherwise: frozenset[str] = frozenset()
     sizes: list[tuple] = field(default_factory=list)
 
 
@@ -297,10 +301,12 @@ def trace(
     batch: int = 2,
     data: bool = True,
     dtype: torch.dtype | None = None,
+    seed: int = 0,
 ) -> Trace:
     """Run `model` on a batch like `example_input` (N, ...) and record what it does.
 
     `data`: where it cannot run without, run it on real tensors. `dtype`: of network and input, if not their own.
+    `seed`: of what its code draws.
 
     Raises CannotRun with the network's own message.
     """
@@ -308,13 +314,35 @@ def trace(
     skeleton = copy_modules(model, to_meta)
     sample = torch.empty(shape, dtype=dtype or example_input.dtype, device="meta")
     try:
-        return _record(skeleton.to(dtype) if dtype else skeleton, sample, training, limit, torch.device("meta"))
+        with _drawing(seed):
+            return _record(skeleton.to(dtype) if dtype else skeleton, sample, training, limit, torch.device("meta"))
     except CannotRun:
         if not data:
             raise
     # the code may need data: what it raised without any is not its message
     sample = example_input[:1].expand(shape).to(dtype).clone()
-    return _record(copy.deepcopy(model).to(dtype), sample, training, limit, nullcontext())
+    with _drawing(seed):
+        return _record(copy.deepcopy(model).to(dtype), sample, training, limit, nullcontext())
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Within it, code that draws random numbers draws the same ones each time; then all is as it was."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (of the user's code)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
+def steps(call: Call) -> list[Any]:
+    """What a call does, by name and in order."""
+    return [_name(item) if isinstance(item, Op) else [_name(item), *steps(item)] for item in call.body]
 
 
 def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, device) -> Trace:
@@ -364,7 +392,8 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
             module,
         ) from error
     _mark_clobbering(calls[0], recorder)
-    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta, released)
+    otherwise = frozenset(path for path, module in model.named_modules() if module.training != training)
+    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta, released, otherwise)
 
 
 def _mark_clobbering(root: Call, recorder: _Recorder) -> None:

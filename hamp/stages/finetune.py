@@ -19,7 +19,7 @@ from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import FINETUNED, build
 from hamp.training.augmentation import calibration_batches
-from hamp.training.evaluation import evaluate
+from hamp.training.evaluation import batch_of, evaluate
 from hamp.training.features import last_channels
 from hamp.training.hardware import place, processor
 from hamp.training.loop import Row, epochs
@@ -27,10 +27,9 @@ from hamp.training.recalibration import recalibrate
 from hamp.training.tasks import Task
 from hamp.training.teaching import teacher
 
-BATCH = 256
 EXAMPLES = 8
-RECALIBRATION = 2048
-"""Images on which BatchNorm is re-estimated."""
+RECALIBRATION, PIXELS = 2048, 2**27
+"""Images on which BatchNorm is re-estimated, all in memory: at most, and at most of so many pixels together."""
 
 
 def finetune(
@@ -78,8 +77,8 @@ def finetune(
 
     @cache
     def batches() -> list[Tensor]:
-        drawn = seed_of(seed, "recalibrate")
-        found = calibration_batches(train_images, augment, RECALIBRATION, settings.batch_size, drawn)
+        drawn, few = seed_of(seed, "recalibrate"), batch_of(train_images, RECALIBRATION, PIXELS)
+        found = calibration_batches(train_images, augment, few, settings.batch_size, drawn)
         return [batch.to(processor(hardware)) for batch in found]
 
     def as_pruned(name: str) -> nn.Module:
@@ -131,7 +130,8 @@ def finetune(
     }
     for name in _by_turns(trainings):
         students[name] = as_pruned(name)
-    errors = [evaluate(student, validation_images, task, BATCH, hardware=hardware) for student in students.values()]
+    at_once = batch_of(validation_images)
+    errors = [evaluate(student, validation_images, task, at_once, hardware=hardware) for student in students.values()]
     weights = {
         f"{name}/{key}": value.cpu()
         for name, student in students.items()

@@ -10,6 +10,7 @@ from hamp.pruning.importance import SCORES, score, scores_from_table
 from hamp.pruning.space import Space
 from hamp.seeding import seed_of
 from hamp.tables import read
+from hamp.training.evaluation import batch_of
 from hamp.training.hardware import processor
 from hamp.training.pointwise import UnstridedPointwise
 from hamp.training.tasks import Task
@@ -27,7 +28,7 @@ def scores(
     device, drawn = processor(hardware), seed_of(seed, "scores")
     batches = (
         (images.normalised(pixels.to(device)), targets.to(device))
-        for pixels, targets in images.drawn(SCORING_IMAGES, drawn).batches(SCORING_BATCH)
+        for pixels, targets in images.drawn(SCORING_IMAGES, drawn).batches(batch_of(images, SCORING_BATCH))
     )
     home = next(model.parameters()).device
     with UnstridedPointwise():

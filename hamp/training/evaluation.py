@@ -12,6 +12,14 @@ from hamp.training.hardware import data_type, overlapped, place, processor
 from hamp.training.lowering import lower
 from hamp.training.tasks import Task
 
+PIXELS = 2**22
+"""Of the images that are evaluated at a time: 256 of 128 x 128."""
+
+
+def batch_of(images: ImageSet, most: int = 256, pixels: int = PIXELS) -> int:
+    """How many images to take at a time: fewer of large ones, whose features would not fit into memory."""
+    return max(1, min(most, pixels // (images.pixels.shape[-2] * images.pixels.shape[-1])))
+
 
 def evaluate(
     model: nn.Module,

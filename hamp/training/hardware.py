@@ -99,7 +99,7 @@ def deterministic(seed: int, device: torch.device) -> Iterator[None]:
     filled = memory.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
+        torch.set_deterministic_debug_mode("warn")  # of the few operators that have no such form
         # what nobody reads need not be equal, and writing it is a fifteenth of a training step
         memory.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = False

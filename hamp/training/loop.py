@@ -20,14 +20,12 @@ from hamp.errors import Diverged
 from hamp.seeding import seed_of
 from hamp.training import checkpoints, descent
 from hamp.training.augmentation import augment, full_batches
-from hamp.training.evaluation import evaluate
+from hamp.training.evaluation import batch_of, evaluate
 from hamp.training.features import LastFeatures, distance
 from hamp.training.hardware import deterministic, mixed, overlapped, place, processor
 from hamp.training.pointwise import UnstridedPointwise
 from hamp.training.tasks import Task, full_precision
 from hamp.training.teaching import Batch, Teacher
-
-EVALUATION_BATCH = 256
 
 Row = dict[str, Any]
 """Of the history of a training: `tables.TRAINING`."""
@@ -150,7 +148,7 @@ def epochs(
         error = math.nan
         if validation is not None:
             with descent.averaged(model, average):
-                error = evaluate(model, validation, task, EVALUATION_BATCH, hardware=hardware)
+                error = evaluate(model, validation, task, batch_of(validation), hardware=hardware)
         rows.append({"candidate": name, "epoch": epoch + 1, "loss": mean_loss, "error_validation": error})
         if progress:
             print(

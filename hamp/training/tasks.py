@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from hamp import callables
 from hamp.errors import UserError
@@ -53,7 +54,10 @@ def task(spec: str) -> Task:
     function = callables.load(spec, "task")
 
     def both(outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        given = function(outputs, targets)
+        try:
+            given = function(outputs, targets)
+        except Exception as error:
+            raise callables.failure(spec, "task", error) from error
         if not (isinstance(given, tuple) and len(given) == 2 and all(isinstance(value, Tensor) for value in given)):
             raise UserError(f"task: '{spec}' must return (loss, errors), two tensors")
         loss, errors = given
@@ -75,18 +79,20 @@ def task(spec: str) -> Task:
 
 def full_precision(outputs: Any) -> Any:
     """The tensors of a network's outputs (one, or a tuple, list or dict of them) as float32."""
-    if isinstance(outputs, dict):
-        return {key: full_precision(value) for key, value in outputs.items()}
-    if isinstance(outputs, tuple | list):
-        return [full_precision(value) for value in outputs]
-    return outputs.float() if isinstance(outputs, Tensor) and outputs.is_floating_point() else outputs
+    return pytree.tree_map_only(Tensor, lambda value: value.float() if value.is_floating_point() else value, outputs)
 
 
 def _squared_distance(outputs: Any, teacher: Any) -> Tensor:
-    if isinstance(outputs, Tensor):
-        return F.mse_loss(outputs, teacher)
-    keys = outputs if isinstance(outputs, dict) else range(len(outputs))
-    return torch.stack([_squared_distance(outputs[key], teacher[key]) for key in keys]).sum()
+    ours, theirs = (
+        [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        for given in (outputs, teacher)
+    )
+    if not ours or [one.shape for one in ours] != [other.shape for other in theirs]:
+        raise UserError(
+            "finetune.distillation: the network gives no outputs, or others in training than in inference, and cannot "
+            "be compared; set it to 0"
+        )
+    return torch.stack([F.mse_loss(one, other) for one, other in zip(ours, theirs, strict=True)]).sum()
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from hamp import claims
@@ -123,3 +124,14 @@ def test_of_many_that_begin_in_turn_and_end_at_once_the_last_wins(tmp_path):
         thread.join()
     assert path.read_text() == "7"
     assert sorted(lost) == list(range(7))
+
+
+def test_a_job_whose_parents_are_hidden_begins_with_its_process(monkeypatch):
+    """As where /proc is mounted with hidepid."""
+    monkeypatch.undo()
+
+    def hidden(self):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "parents", hidden)
+    assert claims.began() == psutil.Process().create_time()

@@ -242,6 +242,29 @@ def test_numbers_are_finite(key):
 
 
 @pytest.mark.slow
+def test_other_outputs_in_training_are_told_before_the_first_job(tmp_path):
+    (tmp_path / "two.py").write_text(
+        "from torch import nn\n"
+        "class Two(nn.Module):\n"
+        "    def __init__(self, classes, channels):\n"
+        "        super().__init__()\n"
+        "        self.body, self.more = nn.Conv2d(channels, 8, 3), nn.Conv2d(8, 32, 3)\n"
+        "        self.head, self.second = nn.Linear(32, classes), nn.Linear(32, classes)\n"
+        "    def forward(self, x):\n"
+        "        x = self.more(self.body(x).relu()).relu().mean((2, 3))\n"
+        "        return [self.head(x), self.second(x)] if self.training else self.head(x)\n"
+        "def task(outputs, targets): return outputs[0].mean(), targets.float()\n"
+    )
+    settings = {"network": {"name": f"{tmp_path}/two.py:Two"}}
+    (line,) = check(Config(**settings))
+    assert line.endswith("task 'classification' needs the classes alone: drop the others, or name a task")
+    settings["task"] = f"{tmp_path}/two.py:task"
+    (line,) = check(Config(**settings))
+    assert line.endswith("set finetune.distillation: 0")
+    assert check(Config(**settings, finetune={"distillation": 0})) == []
+
+
+@pytest.mark.slow
 def test_classification_of_targets_that_are_no_classes_is_told_before_the_first_job(tmp_path):
     file = tmp_path / "ages.py"
     file.write_text(

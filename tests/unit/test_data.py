@@ -345,6 +345,23 @@ def test_an_unpacking_that_was_killed_is_begun_anew(tmp_path: Path, monkeypatch:
     assert {path.name for path in tmp_path.iterdir()} == {"train", "val", *vision.IMAGENET_ARCHIVES}
 
 
+def test_a_channel_that_is_the_same_everywhere_is_not_divided_by_nothing(tmp_path: Path) -> None:
+    (tmp_path / "opaque.py").write_text(
+        "import numpy as np\n"
+        "def opaque(image_size):\n"
+        "    images = np.random.default_rng(0).integers(0, 256, (40, 4, 8, 8), dtype=np.uint8)\n"
+        "    images[:, 3] = 255\n"
+        "    return images, np.arange(40) % 2\n"
+    )
+    chosen = blocks.Data(source=f"{tmp_path}/opaque.py:opaque", image_size=8)
+    prepare(chosen, 0, tmp_path / "i.safetensors", tmp_path / "s.parquet")
+    train = open_split(tmp_path / "i.safetensors", tmp_path / "s.parquet", "train")
+    assert train.mean[3] == train.std[3] == 1
+    pixels = train.images.numpy() / 255
+    np.testing.assert_allclose(train.mean, pixels.mean((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(train.std[:3], pixels.std((0, 2, 3))[:3], rtol=1e-6)
+
+
 def test_own_data(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"

@@ -115,6 +115,9 @@ def test_torchvision_functions_are_asked_for_what_they_name() -> None:
 def test_second_outputs_are_left_out(tmp_path: Path, name: str, aux: str) -> None:
     model = network(f"torchvision:{name}")
     torch.save({**model.state_dict(), aux: torch.zeros(3)}, tmp_path / "w.pth")
+    with pytest.warns(UserWarning, match="torchvision's own weights; those need .*transform_input: true"):
+        load_weights(model, tmp_path / "w.pth")
+    model.transform_input = True
     load_weights(model, tmp_path / "w.pth")
     torch.save({**model.state_dict(), "aux3.bias": torch.zeros(3)}, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"unexpected aux3\.bias"):
@@ -189,6 +192,18 @@ def test_weights_come_back(tmp_path: Path, suffix: str) -> None:
     load_weights(other, path)
     for one, two in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(one, two)
+
+
+def test_a_network_may_call_a_part_of_it_module(tmp_path: Path) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = nn.Linear(3, 2)
+
+    model, other = Wrapped(), Wrapped()
+    save_weights(model, tmp_path / "w.safetensors")
+    load_weights(other, tmp_path / "w.safetensors")
+    assert torch.equal(other.module.weight, model.module.weight)
 
 
 @pytest.mark.parametrize("prefix", ["module._orig_mod.", "_orig_mod.module.", "module.module."])

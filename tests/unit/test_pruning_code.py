@@ -1,6 +1,8 @@
 """Networks whose code does what channels alone do not tell: pruned exactly, or refused with a reason."""
 
+import copy
 import math
+import random
 import threading
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from hamp.errors import UserError
 from hamp.pruning import Space, discover, prune
+from hamp.pruning.program import Program
 
 TOLERANCE = 1e-9
 
@@ -186,7 +189,79 @@ class Enumerated(Body):
         return self.back(self.inner(self.a(x), Kind.PLAIN))
 
 
+class ComparedBesideAWideLayer(Compared):
+    """Its smallest width is more than the others have: at it, they would not be compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(conv(8, 2000), nn.Conv2d(2000, 5, 1))
+
+
+class ComparedWithTheFirst(Body):
+    """A projection only where the number of channels is not that of the first convolution, which stays whole."""
+
+    def body(self, x):
+        y = F.relu(self.a(x))
+        return self.back(self.inner(y)) + (y if y.shape[1] == x.shape[1] else self.back(y)) + x
+
+
+class PlainTensors(Body):
+    """Numbers that are no parameters, in a module whose code has numbers of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.full((1, 8, 1, 1), 0.5, dtype=torch.float64)
+
+    def body(self, x):
+        return self.back(F.adaptive_avg_pool2d(F.relu(self.a(x - self.mean)), 1).view(-1, 12, 1, 1)) + self.back(
+            self.a(x)
+        )
+
+
+class ScaledBranch(Body):
+    """A branch by a number that is no parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.tensor(0.3, dtype=torch.float64)
+
+    def body(self, x):
+        return F.relu(x + self.scale * self.back(F.relu(self.a(x))))
+
+
+class Gains(Body):
+    """A number a channel, brought to the shape of features in several ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain, self.shift, self.slope = (nn.Parameter(torch.rand(12) + 0.5) for _ in range(3))
+
+    def body(self, x):
+        y = self.a(x) * self.gain[:, None, None] + self.shift.view(1, 12, 1, 1)
+        return self.back(F.prelu(y, torch.sigmoid(self.slope)) / self.second.weight.std())
+
+
+class Beside(Body):
+    """New tensors of the type of features."""
+
+    def body(self, x):
+        y = F.relu(self.a(x))
+        return self.back(y + y.new_zeros((y.shape[0], 1, 1, 1)) + y.new_empty((y.shape[0], 1, 1, 1)).fill_(2.0))
+
+
+class Enlarged(Body):
+    """Channels that become pixels, of images that are wider than there are channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tail = conv(3, 8)
+
+    def body(self, x):
+        return self.tail(F.pixel_shuffle(F.relu(self.a(x)), 2))
+
+
 NETWORKS = [
+    *(ComparedBesideAWideLayer, ComparedWithTheFirst, PlainTensors, ScaledBranch, Gains, Beside, Enlarged),
     *(TwoBranches, Pooled, OwnNorm, OwnLayer, LayerNormOfImages, NumPys, Compared),
     *(Scaled, Added, Decided, Written, Folded, Enumerated),
 ]
@@ -219,6 +294,90 @@ def test_what_the_code_does_with_channels_stays_as_it_is(kind):
         for batch in (1, 2, 3):
             x = torch.rand(batch, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
             assert difference(model, space, widths, x, training=False) <= TOLERANCE
+
+
+def names(kind: type[nn.Module]) -> set[str]:
+    return set(found(made(kind)).names)
+
+
+def test_what_can_be_pruned_is() -> None:
+    assert {"a", "back"} <= names(Beside)
+    assert "a" in names(Enlarged)
+    assert "a" in names(ScaledBranch)
+
+
+class KeptNorm(Body):
+    """A BatchNorm that stays as it is in training, in a module whose code has numbers of channels."""
+
+    def body(self, x):
+        return F.relu(self.norm(self.back(self.a(x).view(-1, 12, *x.shape[2:]))))
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+
+def test_what_stays_as_it_is_in_training_does_in_a_recorded_program() -> None:
+    model = made(KeptNorm)
+    space = found(model)
+    widths = space.repair(space.channels / 2)
+    pruned, x = prune(model, space, widths), torch.rand(3, 3, 8, 8, dtype=torch.float64)
+    assert isinstance(pruned, Program)
+    assert difference(model, space, widths, x, training=True) <= TOLERANCE
+    assert not pruned.train().norm.training
+    assert pruned.a.training
+    assert copy.deepcopy(pruned).train().norm.training is False
+
+
+class AtRandom(Body):
+    """A branch that training leaves out now and then, in a module whose code has numbers of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more, self.less = conv(8, 10), conv(10, 8)
+
+    def body(self, x):
+        if not self.training or random.random() < 0.5:
+            y = self.a(x)
+            x = x + self.back(y * self.second(x).mean((2, 3)).view(y.shape[0], 12, 1, 1))
+        return self.less(F.relu(self.more(x)))
+
+
+def test_what_happens_by_chance_still_does() -> None:
+    model = made(AtRandom)
+    spaces = []
+    for seed in range(3):
+        random.seed(seed)
+        spaces.append(found(model))
+    assert all(space.programs == spaces[0].programs and space.names == spaces[0].names for space in spaces)
+    pruned = prune(model, spaces[0], spaces[0].minimum).train()
+    x = torch.rand(3, 3, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        outputs = {pruned(x).double().sum().item() for _ in range(20)}
+    assert len(outputs) == 2
+
+
+class TwoNames(Body):
+    """A layer of a branch with a second name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(self.a, nn.ReLU(), self.back)
+
+    def body(self, x):
+        return F.relu(x + self.branch(x))
+
+
+def test_a_layer_of_two_names_goes_with_its_branch() -> None:
+    model = made(TwoNames)
+    space = found(model)
+    assert space.branch.any()
+    widths = np.where(space.branch, 0, space.channels)
+    pruned = prune(model, space, widths)
+    assert not any(name.startswith("a.") for name, _ in pruned.named_parameters())
+    whole, left = (sum(p.numel() for p in network.parameters()) for network in (model, pruned))
+    assert whole - left == np.subtract(*space.costs(np.stack([space.channels, widths]))["parameters"])
 
 
 @dataclass

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hamp import tables
@@ -29,7 +31,7 @@ from hamp.stages.finetune import finetune
 from hamp.stages.state import candidates
 from hamp.training import checkpoints, descent, teaching
 from hamp.training.augmentation import augment, calibration_batches
-from hamp.training.evaluation import evaluate
+from hamp.training.evaluation import batch_of, evaluate
 from hamp.training.hardware import data_type
 from hamp.training.loop import epochs, train
 from hamp.training.recalibration import recalibrate
@@ -594,6 +596,64 @@ def test_own_task(tmp_path: Path) -> None:
         evaluate(model, stripes(), task(f"{file}:wrong"), 16)
     with pytest.raises(UserError, match="'clasification' is unknown"):
         task("clasification")
+
+
+def test_an_own_task_is_given_outputs_as_the_network_gives_them(tmp_path: Path) -> None:
+    file = tmp_path / "named.py"
+    file.write_text(
+        "def masked(outputs, targets):\n"
+        "    errors = (outputs.mask[:, 0] - targets.float()).abs().clamp(max=1)\n"
+        "    return errors.mean() + outputs.box.mean(), errors\n"
+    )
+    Both = namedtuple("Both", ["mask", "box"])
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = network()
+
+        def forward(self, x: Tensor) -> Any:
+            outputs = self.body(x)
+            return Both(outputs, outputs * 2)
+
+    model, own = Two(), task(f"{file}:masked")
+    train(model, stripes(), stripes(seed=1), own, optimisation(epochs=1), PLAIN, 0, progress=False)
+    with pytest.raises(UserError, match=r"^task: '.*:masked' raised AttributeError in line 2: "):
+        evaluate(network(), stripes(), own, 16)
+
+
+def test_outputs_that_cannot_be_compared_are_not_distilled(tmp_path: Path) -> None:
+    """Broadcast, they would give a distance that means nothing."""
+    (tmp_path / "one.py").write_text("def task(outputs, targets): return outputs.mean(), outputs[:, 0]\n")
+    distance, outputs = task(f"{tmp_path}/one.py:task").distance, torch.rand(4, 3)
+    assert distance({"a": outputs}, {"a": outputs + 1}, 1.0) == pytest.approx(1)
+    for pair in (
+        ([outputs, outputs], outputs),
+        ({"a": outputs, "aux": outputs}, {"a": outputs}),
+        (outputs, outputs[:1]),
+    ):
+        with pytest.raises(UserError, match=r"^finetune\.distillation: .* set it to 0"):
+            distance(*pair, 1.0)
+
+
+def test_large_images_are_evaluated_fewer_at_a_time() -> None:
+    assert batch_of(stripes(size=8)) == 256
+    assert batch_of(stripes(count=2, size=512)) == 16
+    assert batch_of(stripes(count=2, size=512), most=2048, pixels=2**27) == 512
+
+
+def test_an_operator_without_a_deterministic_form_is_trained() -> None:
+    class Unpooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            pooled, places = F.max_pool2d(self.conv(x), 2, return_indices=True)
+            return self.last(F.max_unpool2d(pooled, places, 2).mean((2, 3)))
+
+    with pytest.warns(UserWarning, match="deterministic"):
+        train(Unpooled(), stripes(), None, task("classification"), optimisation(epochs=1), PLAIN, 0, progress=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
