@@ -17,7 +17,7 @@ from hamp.seeding import seed_of
 from hamp.tables import ERRORS, build, matrix
 from hamp.training.augmentation import calibration_batches
 from hamp.training.evaluation import evaluate as error_of
-from hamp.training.hardware import place, processor
+from hamp.training.hardware import place, processor, released
 from hamp.training.loop import train
 from hamp.training.recalibration import recalibrate
 from hamp.training.refitting import observe, refit
@@ -70,9 +70,8 @@ def evaluate(
         precision=settings.precision,
     )
     judged = validation_images.drawn(settings.images, seed_of(seed, "judged"))
-    errors: list[float] = []
-    begun = time.monotonic()
-    for number, (name, widths) in enumerate(zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True)):
+
+    def error_after_pruning(name: str, widths: np.ndarray) -> float:
         pruned = place(prune(model, space, widths, scores), device)
         try:
             if observed is None:
@@ -93,19 +92,25 @@ def evaluate(
                     hardware=hardware,
                     progress=False,
                 )
-            error = error_of(pruned, judged, task, settings.batch_size, precision=settings.precision, hardware=hardware)
+            return error_of(pruned, judged, task, settings.batch_size, precision=settings.precision, hardware=hardware)
         except Diverged as told:
             # Such a network is of no use, but no reason to end a search of hours, unless the settings are.
             if (widths == space.channels).all():
                 raise UserError(f"the unpruned network, evaluated as a candidate: {told}") from told
             print(f"{name} counts as of error 1: {told}", file=sys.stderr)
-            error = 1.0
-        errors.append(error)
-        print(
-            f"{name}: error {errors[-1]:.4f} ({number + 1}/{len(candidates)}, {time.monotonic() - begun:.1f} s)",
-            file=sys.stderr,
-            flush=True,
-        )
+            return 1.0
+
+    errors: list[float] = []
+    begun = time.monotonic()
+    with released() as release:
+        for name, widths in zip(candidates["candidate"].to_pylist(), matrix(candidates), strict=True):
+            errors.append(error_after_pruning(name, widths))
+            release()
+            print(
+                f"{name}: error {errors[-1]:.4f} ({len(errors)}/{len(candidates)}, {time.monotonic() - begun:.1f} s)",
+                file=sys.stderr,
+                flush=True,
+            )
     return build(
         ERRORS,
         {"candidate": candidates["candidate"], "error": errors, "images": np.full(len(errors), len(judged))},

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -500,6 +501,26 @@ def test_a_candidate_that_cannot_be_trained_ends_no_search(capsys: pytest.Captur
     assert "counts as of error 1: " in capsys.readouterr().err
     with pytest.raises(UserError, match=r"^the unpruned network, evaluated as a candidate: .*lower learning_rate"):
         errors()
+
+
+def test_a_candidate_is_let_go_of_before_the_next_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced networks refer to themselves, so that several would be in memory until Python looks for such."""
+    images, model = stripes(), network()
+    space = discover(model, torch.zeros(2, 1, 8, 8))
+    alive: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+    before = []
+
+    def counted(*arguments: Any) -> nn.Module:
+        before.append(len(alive))
+        alive.add(pruned := prune(*arguments))
+        return pruned
+
+    monkeypatch.setattr(sys.modules[evaluate_candidates.__module__], "prune", counted)
+    widths = np.stack([space.repair(space.channels * share) for share in (1.0, 0.8, 0.6, 0.4)])
+    settings = blocks.Evaluate(batch_size=32, recalibration_images=48, finetune_steps=0)
+    rest = (model, space, score(model, space, "l1"), images, images, CLASSIFICATION, settings, PLAIN)
+    evaluate_candidates(candidates(widths, ["uniform"] * 4), *rest, seed=0, hardware="cpu")
+    assert before == [0, 0, 0, 0]
 
 
 def test_an_error_depends_on_the_widths_and_settings_alone() -> None:
