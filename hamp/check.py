@@ -134,11 +134,19 @@ def _in_training(model: Any, data: Any, config: Config) -> None:
     import torch
     from torch.utils import _pytree as pytree
 
+    if not _trains(config):
+        return
     size = config.data.image_size
     forms = []
     with torch.no_grad():
         for training in (True, False):
-            outputs = model.train(training)(torch.rand(2, data.channels, size, size))
+            model.train(training)
+            try:
+                outputs = model(torch.rand(2, data.channels, size, size))
+            except Exception as error:  # of the network's own code
+                raise UserError(
+                    f"network.name: '{config.network.name}' cannot be trained on images alone: {one_line(error)}"
+                ) from error
             leaves, kind = pytree.tree_flatten(outputs)
             forms.append((kind, [getattr(leaf, "shape", None) for leaf in leaves]))
     if forms[0] == forms[1]:
@@ -150,9 +158,14 @@ def _in_training(model: Any, data: Any, config: Config) -> None:
         raise UserError(f"{told}, which cannot be compared for distillation; set finetune.distillation: 0")
 
 
+def _trains(config: Config) -> bool:
+    return bool(config.network.weights is None or config.finetune.epochs or config.evaluate.finetune_steps)
+
+
 def _relevant(config: Config) -> dict:
     keys = ("task", "data", "augment", "network", "pruning")
     further = {"population": config.search.population, "distills": bool(config.finetune.distillation)}
+    further["trains"] = _trains(config)
     return {**{key: config.model_dump()[key] for key in keys}, **further}
 
 

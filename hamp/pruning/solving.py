@@ -23,15 +23,11 @@ from hamp.pruning.recording import Recorder, Unrecordable
 from hamp.pruning.rules import short_name
 from hamp.pruning.slicing import prune
 from hamp.pruning.space import Frozen, Space, layers_of
-from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, steps, trace
+from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, trace
 
 _MEETINGS, _LOOKED_AT = 12, 2e10
 """Most comparisons of a pruned with the masked network at widths that meet, and most multiply-adds of an image in all
 comparisons: some seconds."""
-
-
-_FURTHER_SEEDS = range(2, 8)
-"""With which training is looked at again, for what a network's code does at random."""
 
 
 @dataclass(eq=False)
@@ -64,8 +60,10 @@ def solve(network: Network, minimum_fraction: float, channel_multiple: int, bran
             programs = recorder.record()
         except Unrecordable as error:
             # Where the operation has no channels itself, those stay whole for whose sake it was to be recorded.
-            rigid = ([op] for p in network.propagations for op in p.trace.root.ops() if recorder.rigid(p, op))
-            if error.op is not None and any(_pin(network, ops, str(error)) for ops in ([error.op], *rigid)):
+            rigid = [op for p in network.propagations for op in p.trace.root.ops() if recorder.rigid(p, op)]
+            home = error.op.module if error.op is not None else ""
+            rigid.sort(key=lambda op: op.module != home)
+            if error.op is not None and any(_pin(network, op, str(error)) for op in (error.op, *rigid)):
                 pass
             elif branch_removal or forced:
                 branch_removal, forced = False, set()
@@ -107,18 +105,16 @@ def _mark(network: Network) -> str:
         if p.trace.sizes:
             continue
 
-        def run(dtype: torch.dtype, seed: int = 1, training: bool = training) -> Trace:
-            return trace(
-                network.model, example, training=training, limit=network.limit, batch=3, dtype=dtype, seed=seed
-            )
+        if p.trace.chance:
+            return "is called by code that draws random numbers"
+
+        def run(dtype: torch.dtype, training: bool = training) -> Trace:
+            return trace(network.model, example, training=training, limit=network.limit, batch=3, dtype=dtype)
 
         try:
             other = run(another)
         except CannotRun:  # the type is fixed by the network's code
             other = run(example.dtype)
-        for seed in _FURTHER_SEEDS if training else ():
-            if steps(run(example.dtype, seed).root) != steps(p.trace.root):
-                return "does other things each time, by chance"
         try:
             mark_input(p.trace, other)
         except ValueError as error:
@@ -126,15 +122,14 @@ def _mark(network: Network) -> str:
     return ""
 
 
-def _pin(network: Network, ops: list[Op], why: str) -> bool:
-    """Keep whole what these operations touch; whether any of it could be pruned until now."""
+def _pin(network: Network, op: Op, why: str) -> bool:
+    """Keep whole what an operation touches; whether any of it could be pruned until now."""
     before = _pinned(network)
-    for op in ops:
-        reason = f"{short_name(op.name)} in {op.module or 'the network'} {why}"
-        for p in network.propagations:
-            if any(op is other for other in p.trace.root.ops()):
-                for tensor in (*op.tensors, *op.outputs):
-                    p.freeze_tensor(tensor, reason)
+    reason = f"{short_name(op.name)} in {op.module or 'the network'} {why}"
+    for p in network.propagations:
+        if any(op is other for other in p.trace.root.ops()):
+            for tensor in (*op.tensors, *op.outputs):
+                p.freeze_tensor(tensor, reason)
     return _pinned(network) > before
 
 
@@ -176,6 +171,7 @@ def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str
     drawn = list({widths.tobytes(): widths for widths in drawn}.values())
     images = _random_images(network.example_input)
     for number, widths in enumerate(drawn[: max(1, int(_LOOKED_AT / max(macs, 1)))]):
+        network.limit.check("comparing pruned and masked networks")
         try:
             whole = _outputs(reference := masked(network.model, space, widths, scores), images)
             if number == 0 and not alike(_outputs(reference, images), whole):

@@ -10,7 +10,7 @@ import copy
 import random
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -137,7 +137,7 @@ class Trace:
     `meta`: it was made without data. `sizes` are the shapes with Batch in them, see `mark_input`. `released` says after
     which operation (by number) the network's own code let go of each value, in evaluation mode; those that it never let
     go of are absent. `otherwise` are the modules that its own code left in the other mode than it was set to, such as a
-    BatchNorm that stays as it is in training.
+    BatchNorm that stays as it is in training. `chance`: its own code drew random numbers, of Python or NumPy.
     """
 
     root: Call
@@ -147,6 +147,7 @@ class Trace:
     meta: bool
     released: dict[int, int]
     otherwise: frozenset[str] = frozenset()
+    chance: bool = False
     sizes: list[tuple] = field(default_factory=list)
 
 
@@ -301,12 +302,10 @@ def trace(
     batch: int = 2,
     data: bool = True,
     dtype: torch.dtype | None = None,
-    seed: int = 0,
 ) -> Trace:
     """Run `model` on a batch like `example_input` (N, ...) and record what it does.
 
     `data`: where it cannot run without, run it on real tensors. `dtype`: of network and input, if not their own.
-    `seed`: of what its code draws.
 
     Raises CannotRun with the network's own message.
     """
@@ -314,35 +313,35 @@ def trace(
     skeleton = copy_modules(model, to_meta)
     sample = torch.empty(shape, dtype=dtype or example_input.dtype, device="meta")
     try:
-        with _drawing(seed):
-            return _record(skeleton.to(dtype) if dtype else skeleton, sample, training, limit, torch.device("meta"))
+        return _record(skeleton.to(dtype) if dtype else skeleton, sample, training, limit, torch.device("meta"))
     except CannotRun:
         if not data:
             raise
     # the code may need data: what it raised without any is not its message
     sample = example_input[:1].expand(shape).to(dtype).clone()
-    with _drawing(seed):
-        return _record(copy.deepcopy(model).to(dtype), sample, training, limit, nullcontext())
+    return _record(copy.deepcopy(model).to(dtype), sample, training, limit, nullcontext())
 
 
 @contextmanager
-def _drawing(seed: int) -> Iterator[None]:
-    """Within it, code that draws random numbers draws the same ones each time; then all is as it was."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (of the user's code)
+def _drawing() -> Iterator[Callable[[], bool]]:
+    """Within it, code that draws random numbers draws the same ones each time, then all is as it was; gives a function
+    that says whether any were drawn by Python or NumPy."""
+
+    def state() -> tuple[Any, ...]:
+        numpys: Any = np.random.get_state(legacy=False)["state"]  # noqa: NPY002 (of the user's code)
+        return random.getstate(), numpys["key"].tobytes(), numpys["pos"]
+
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        torch.default_generator.manual_seed(0)  # no GPU's
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        begun = state()
         try:
-            yield
+            yield lambda: state() != begun
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
-
-
-def steps(call: Call) -> list[Any]:
-    """What a call does, by name and in order."""
-    return [_name(item) if isinstance(item, Op) else [_name(item), *steps(item)] for item in call.body]
 
 
 def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, device) -> Trace:
@@ -374,8 +373,9 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
         hooks.append(module.register_forward_hook(leave, with_kwargs=True))
     released: dict[int, int] = {}
     try:
-        with torch.no_grad(), device, recorder:
+        with _drawing() as drawn, torch.no_grad(), device, recorder:
             model(sample)
+            chance = drawn()
         for hook in hooks:
             hook.remove()
         if not training:
@@ -393,7 +393,9 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
         ) from error
     _mark_clobbering(calls[0], recorder)
     otherwise = frozenset(path for path, module in model.named_modules() if module.training != training)
-    return Trace(calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta, released, otherwise)
+    return Trace(
+        calls[0], recorder.shapes, recorder.storages, sample.shape[0], sample.is_meta, released, otherwise, chance
+    )
 
 
 def _mark_clobbering(root: Call, recorder: _Recorder) -> None:

@@ -133,5 +133,6 @@ def test_a_job_whose_parents_are_hidden_begins_with_its_process(monkeypatch):
     def hidden(self):
         raise psutil.AccessDenied
 
+    monkeypatch.setattr(psutil.Process, "terminal", lambda self: None)
     monkeypatch.setattr(psutil.Process, "parents", hidden)
     assert claims.began() == psutil.Process().create_time()

@@ -344,8 +344,19 @@ class AtRandom(Body):
         return self.less(F.relu(self.more(x)))
 
 
-def test_what_happens_by_chance_still_does() -> None:
-    model = made(AtRandom)
+class Gated(AtRandom):
+    """The same by a factor."""
+
+    def body(self, x):
+        y = self.a(x)
+        y = self.back(y * self.second(x).mean((2, 3)).view(y.shape[0], 12, 1, 1))
+        x = x + y * float(not self.training or random.random() < 0.5)
+        return self.less(F.relu(self.more(x)))
+
+
+@pytest.mark.parametrize("kind", [AtRandom, Gated])
+def test_what_happens_by_chance_still_does(kind: type[nn.Module]) -> None:
+    model = made(kind)
     spaces = []
     for seed in range(3):
         random.seed(seed)
