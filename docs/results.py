@@ -272,7 +272,7 @@ def comparison(name: str, lines: dict[str, pd.DataFrame]) -> Iterable[str]:
         " beyond the front. All were timed by turns in one session (`python docs/results.py time`), so that figures"
         " differ a little from those above; those count that none of the same run beats in both speed and validation"
         " error. Another seed has four members fine-tuned, the first and NetAdapt six, uniform L1 three. An error of"
-        " 13% on 10,000 images has a standard error of 0.34 points, so that smaller differences say little: most of what"
+        " 13% on 10,000 images has a standard error of 0.34 points, so smaller differences say little: most of what"
         " the searches are ahead of NetAdapt by before fine-tuning is gone after it."
     )
     errors: dict[str, Callable[[float], float]] = {m: partial(at_speed, line) for m, line in lines.items()}
