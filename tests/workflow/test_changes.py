@@ -107,7 +107,7 @@ def code(tmp_path):
         ("hamp/stages/vary.py", "\n\n\ndef ", "\n\n\n# A comment.\ndef ", set()),
         ("workflow/scripts/select.py", "\n\n\ndef ", "\n\n\n# A comment.\ndef ", set()),
         ("hamp/stages/pretrain.py", "def given", "X = 1\n\n\ndef given", MODEL),
-        ("hamp/training/loop.py", "EVALUATION_BATCH = 256", "EVALUATION_BATCH = 128", MODEL),
+        ("hamp/training/loop.py", "def train", "X = 1\n\n\ndef train", MODEL),
         ("hamp/evolution/surrogate.py", "FOLDS = 5", "FOLDS = 4", SEARCH),
         ("hamp/export.py", "def metadata", "X = 1\n\n\ndef metadata", {"export", "pareto", "report"}),
         ("hamp/pruning/importance.py", "def score", "X = 1\n\n\ndef score", MODEL - {"pretrain"}),
