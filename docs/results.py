@@ -50,7 +50,8 @@ COMPARED = {"seed1": "hamp, seed 1", "seed2": "hamp, seed 2", "netadapt": "NetAd
 
 
 def keep(folder: Path) -> None:
-    """Copy a finished run's small tables to docs/data, with their places in the run's folder."""
+    """Copy a finished run's small tables to docs/data, with their places in the run's folder; what was there, such as
+    what `together` found, is of another run and goes."""
     folder = folder.resolve()  # which has a name, also where it is `.`
     results = Results(folder)
     archives = [
@@ -81,7 +82,7 @@ def together(runs: Sequence[Results]) -> pd.DataFrame:
     scores = read_scores(first.folder / "space" / "scores.parquet")
     device, long = first.settings.device, Measure(rounds=500, seconds=5.0)
     timed = time_networks(unpruned.network, space, unpruned.shape, widths, device, long, scores, seed=0)
-    faster = dict(zip(timed["candidate"].to_pylist(), 1 / ratios(timed), strict=True))
+    faster = {row["candidate"]: row["baseline_latency_ms"] / row["latency_ms"] for row in timed.to_pylist()}
     rows = []
     for name, table in members.items():
         errors = {row["candidate"]: row["error_test"] for row in read_rows(first.folder.parent / name, "tested")}
@@ -94,11 +95,6 @@ def together(runs: Sequence[Results]) -> pd.DataFrame:
             rows.append((name, candidate, round(speed, 3), *error))
     columns = ["run", "network", "times faster", "validation error (%)", "test error (%)"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def ratios(timed: pa.Table) -> np.ndarray:
-    """Latency over that of the unpruned network."""
-    return timed["latency_ms"].to_numpy() / timed["baseline_latency_ms"].to_numpy()
 
 
 def read_rows(folder: Path, kind: str) -> list[dict]:

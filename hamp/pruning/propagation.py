@@ -68,8 +68,11 @@ class Propagation:
         """The channels of a computed tensor, or of a parameter with one dimension of more than one number."""
         if not isinstance(tensor, Param):
             return self.channels(tensor)
-        wide = [d for d, size in enumerate(self.param_shapes[tensor.name]) if size > 1]
-        return self._param_channels(tensor) if len(wide) == 1 else None
+        wide = [(d, size) for d, size in enumerate(self.param_shapes[tensor.name]) if size > 1]
+        if len(wide) != 1:
+            return None
+        ((dim, size),) = wide
+        return Channels((dim,), self.atlas.axis(tensor.name, dim, size))
 
     def settled(self, tensor: Any) -> Channels | None:
         """The tensor's channels, in one dimension: where a reshape spread them over several, rows go together."""
@@ -157,8 +160,10 @@ class Propagation:
         as_other = short_name(op.name).endswith("_as")
         if not isinstance(x, (Ref, Param)) or (others and not as_other):
             return self.freeze(op, "is not understood")
-        channels = self._param_channels(x) if isinstance(x, Param) else self.channels(x)
+        channels = self.axis_of(x)
         if channels is None:
+            if isinstance(x, Param):
+                self.freeze_tensor(x, "reshaped by the network's code")
             return self.set(op.output, None, self.why_fixed(x))
         if short_name(op.name) in _MEMORY_ONLY:
             return self.set(op.output, channels)
@@ -188,14 +193,6 @@ class Propagation:
                 self.atlas.pin(atoms.reshape(-1), "a single channel is selected")
             return None
         return Channels(varying, atoms, (source, places.numpy()) if len(varying) > 1 else None)
-
-    def _param_channels(self, param: Param) -> Channels | None:
-        wide = [d for d, size in enumerate(self.param_shapes[param.name]) if size > 1]
-        if len(wide) != 1:
-            self.freeze_tensor(param, "reshaped by the network's code")
-            return None
-        size = self.param_shapes[param.name][wide[0]]
-        return Channels((wide[0],), self.atlas.axis(param.name, wide[0], size))
 
 
 def _main(classes: np.ndarray) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,16 +60,11 @@ def solve(network: Network, minimum_fraction: float, channel_multiple: int, bran
         try:
             programs = recorder.record()
         except Unrecordable as error:
-            # Where the operation has no channels itself, those stay whole for whose sake it was to be recorded.
-            rigid = [op for p in network.propagations for op in p.trace.root.ops() if recorder.rigid(p, op)]
-            home = error.op.module if error.op is not None else ""
-            rigid.sort(key=lambda op: op.module != home)
-            if error.op is not None and any(_pin(network, op, str(error)) for op in (error.op, *rigid)):
-                pass
-            elif branch_removal or forced:
-                branch_removal, forced = False, set()
-            else:
+            if any(_pin(network, op, str(error)) for op in _to_blame(network, recorder, error.op)):
+                continue
+            if not (branch_removal or forced):
                 raise UserError(f"the network cannot be pruned: its code {error}") from error
+            branch_removal, forced = False, set()
             continue
         space = _space(network, grouping, branches, programs, minimum_fraction, channel_multiple)
         failure = _failure(network, space, forced)
@@ -120,6 +116,15 @@ def _mark(network: Network) -> str:
         except ValueError as error:
             return str(error)
     return ""
+
+
+def _to_blame(network: Network, recorder: Recorder, op: Op | None) -> Iterator[Op]:
+    """The operation that cannot be recorded; then, as it may have no channels, those for whose sake it was to be, of the
+    same module first."""
+    if op is not None:
+        yield op
+        rigid = [other for p in network.propagations for other in p.trace.root.ops() if recorder.rigid(p, other)]
+        yield from sorted(rigid, key=lambda other: other.module != op.module)
 
 
 def _pin(network: Network, op: Op, why: str) -> bool:
