@@ -51,9 +51,11 @@ def evaluate(
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.inference_mode():
         example = images.normalised(images.first(1).images.to(device))
-        network = lower(model, example, dtype := data_type(precision, device))
-        if dtype is not torch.float32 and task.close is not None:
-            network = Confirmed(network, model, task.close)  # few images: lowering would take longer than it spares
+        dtype = data_type(precision, device)
+        if dtype is torch.float32 or task.close is None:
+            (network,) = lower(model, example, dtype)
+        else:
+            network = Confirmed(*lower(model, example, dtype, torch.float32), task.close)
         for pixels, targets in overlapped(images.batches(batch_size), device):
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()

@@ -42,32 +42,33 @@ FUNCTIONS: dict[Any, Activation] = {F.relu: RELU, torch.relu: RELU, "relu": RELU
 ADDITIONS = {operator.add, operator.iadd, torch.add}
 
 
-def lower(model: nn.Module, example: Tensor, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """A network that computes in inference what `model` does, faster; a line is printed where that cannot be.
+def lower(model: nn.Module, example: Tensor, *dtypes: torch.dtype) -> list[nn.Module]:
+    """Networks that compute in inference what `model` does, faster; a line is printed where that cannot be.
 
     Args:
         model: in evaluation mode, on the device of `example`; it is left as it is.
         example: normalised images, float32 (1, channels, height, width).
-        dtype: of weights and features. The result takes float32 and gives float32.
+        dtypes: of weights and features, one for each network. All take float32 and give float32.
     """
     try:
         with torch.no_grad():
-            traced = copy.deepcopy(_traced(model))
+            traced = _traced(model)
             _Shapes(traced).run(example)
             _fold_batch_norms(traced)
             if example.device.type == "cpu" and torch.backends.mkldnn.is_available():
                 _fuse_convolutions(traced)
             traced.delete_all_unused_submodules()
             traced.recompile()
-            channels_last(traced)
             if not alike(traced(example), model(example.clone())):  # some code does more than a trace shows
                 raise ValueError("as traced it gives other outputs")
-            lowered = Typed(traced.to(dtype), dtype)
-            lowered(example)
+            lowered: list[nn.Module] = []
+            for dtype in dtypes:  # copies, since what was not folded or fused is still the model's
+                lowered.append(Typed(channels_last(copy.deepcopy(traced)).to(dtype), dtype))
+                lowered[-1](example)
     except Exception as error:  # whatever the user's network does that cannot be traced
         reason = (str(error) or type(error).__name__).splitlines()[0]
         warnings.warn(f"the network is evaluated as it is, more slowly: it cannot be traced: {reason}", stacklevel=2)
-        return Mixed(model, dtype)
+        return [Mixed(model, dtype) for dtype in dtypes]
     return lowered
 
 

@@ -59,7 +59,7 @@ def teacher(model: nn.Module, images: ImageSet, precision: str, hardware: str, *
     device = processor(hardware)
     place(model, device).eval()
     example = images.normalised(images.first(1).images.to(device))
-    lowered = lower(model, example, data_type(precision, device))
+    (lowered,) = lower(model, example, data_type(precision, device))
     if features and not _same_features(model, lowered, example):
         print("features are not taught: the network made ready for inference computes others", file=sys.stderr)
         features = False

@@ -161,7 +161,7 @@ def peak_share(name: str) -> Iterator[Row]:
         plain = fastest(lambda network=network: network(images))  # type: ignore[misc]
         for precision in PRECISIONS:
             dtype = data_type(precision, torch.device("cpu"))
-            lowered = lower(network, images[:1], dtype)
+            (lowered,) = lower(network, images[:1], dtype)
             seconds = fastest(lambda lowered=lowered: lowered(images))  # type: ignore[misc]
             rate = 2e-9 * macs * BATCH / seconds
             yield row(f"forward-{name}, {subject}, {precision}: share of peak", rate, peak(dtype), "GFLOP/s")

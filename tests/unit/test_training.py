@@ -277,10 +277,10 @@ def test_networks_taught_side_by_side_are_those_taught_alone(kept: int, monkeypa
     model = network(1)
     lowered = teaching.lower
 
-    def lower(*arguments: object) -> nn.Module:
-        made = lowered(*arguments)
+    def lower(*arguments: object) -> list[nn.Module]:
+        (made,) = lowered(*arguments)
         made.register_forward_hook(lambda *_: passes.append(1))
-        return made
+        return [made]
 
     monkeypatch.setattr(teaching, "lower", lower)
 
