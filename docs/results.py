@@ -46,7 +46,7 @@ PYTORCH, TOGETHER = "pytorch.parquet", "together.csv"
 SPEEDS = (1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.0)
 FINE = np.arange(12, 31) / 10
 COMPARED = {"seed1": "hamp, seed 1", "seed2": "hamp, seed 2", "netadapt": "NetAdapt", "l1": "uniform L1"}
-"""Suffixes of the names of runs with config/competitors, and what to call them."""
+"""Suffixes of the names of runs with config/competitors that are shown beside the experiment, and what to call them."""
 
 
 def keep(folder: Path) -> None:
@@ -394,6 +394,16 @@ def experiments(runs: dict[str, Results]) -> list[str]:
     return [name for name in runs if not any(name.endswith(f"-{suffix}") for suffix in COMPARED)]
 
 
+def configuration(name: str) -> str:
+    """What `make run` is given for a run: an experiment's file, and the file that is laid over it, if one is."""
+    if name == "digits":
+        return "config/config.yaml"
+    if (DOCS.parent / f"config/experiments/{name}.yaml").is_file():
+        return f"config/experiments/{name}.yaml"
+    base, _, changes = name.rpartition("-")
+    return f'"config/experiments/{base}.yaml config/competitors/{changes}.yaml"'
+
+
 def methods_of(name: str, runs: dict[str, Results]) -> dict[str, Results]:
     """The run of an experiment, and those of the methods that it is compared with, by method."""
     others = {title: runs[f"{name}-{suffix}"] for suffix, title in COMPARED.items() if f"{name}-{suffix}" in runs}
@@ -410,8 +420,7 @@ def page(runs: dict[str, Results]) -> str:
         " PyTorch*: the same ratio for the same networks, run layer by layer by PyTorch, for which nobody chose them.",
     ]
     for name in experiments(runs):
-        settings = f"config/experiments/{name}.yaml" if name != "digits" else "config/config.yaml"
-        parts += [f"## {name}", f"`make run CONFIG={settings}`", *experiment(runs[name])]
+        parts += [f"## {name}", f"`make run CONFIG={configuration(name)}`", *experiment(runs[name])]
         parts += [f"![The front, and all that the search evaluated](images/{name}-front.png)"]
         methods = methods_of(name, runs)
         parts += hypervolumes(methods)
