@@ -359,7 +359,8 @@ def foreseen() -> Iterable[str]:
         " is three times as fast ([performance](performance.md#fitting-instead-of-training));"
         " [the experiment above](#cifar10-resnet20) is that search. At equal speeds in the search its members keep more"
         " multiply-adds and parameters (3.22 and 1.79 times fewer at 2.83 times the speed, beside 3.62 and 2.35 at"
-        " 2.81), and five epochs with this recipe brought them about as far as nine did here."
+        " 2.81), and five epochs without features brought such members about as far as nine did here; the experiment"
+        " above has six, with features."
     )
 
 
@@ -417,7 +418,10 @@ def page(runs: dict[str, Results]) -> str:
         "Written by `make results` from the tables in `docs/data`; they are copied there from finished runs by"
         " `python docs/results.py keep results/NAME`. A latency is the median over rounds in which the networks and the"
         " unpruned one are timed by turns; *times faster* is the ratio to the unpruned network in the same session. *In"
-        " PyTorch*: the same ratio for the same networks, run layer by layer by PyTorch, for which nobody chose them.",
+        " PyTorch*: the same ratio for the same networks, run layer by layer by PyTorch, for which nobody chose them;"
+        " *predicted*: as the profile predicts it. A front goes by the validation error, so that by test error one row"
+        " may beat another. The CIFAR-10 experiments need a JPEG copy of the images, and weights, that are not in this"
+        " repository: set `data.root` and `network.weights` to yours.",
     ]
     for name in experiments(runs):
         parts += [f"## {name}", f"`make run CONFIG={configuration(name)}`", *experiment(runs[name])]

@@ -76,8 +76,8 @@ class Data(Block):
     )
     root: str | None = Field(
         None,
-        description="Folder of the data set; needed by every source but `digits`. For `parquet`: holds "
-        "`train.parquet` and, if there is one, `test.parquet`.",
+        description="Folder of the data set; needed by every source but `digits` and your own callable. For "
+        "`parquet`: holds `train.parquet` and, if there is one, `test.parquet`.",
     )
     download: bool = Field(False, description="Let torchvision download the data set into `root`.")
     image_size: int = Field(

@@ -86,13 +86,18 @@ def _allowed(entry: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in entry["enum"])
     kind = entry.get("type", "any")
     if kind == "array":
-        least = f", at least {entry['minItems']}" if entry.get("minItems") else ""
+        least = f" ({entry['minItems']} or more)" if entry.get("minItems") else ""
         return f"list of: {_allowed(entry['items'])}{least}"
     words = {"null": "`null`", "string": "text", "number": "number", "integer": "integer", "boolean": "true or false"}
     words |= {"object": "mapping"}
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {entry[key]:g}" for key, sign in signs.items() if key in entry]
+    bounds = [f"{sign} {_number(entry[key])}" for key, sign in signs.items() if key in entry]
     return " ".join([words.get(kind, kind), ", ".join(bounds)]).strip()
+
+
+def _number(value: float) -> str:
+    """A bound, in digits: seeds' have more than `:g` shows."""
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:g}"
 
 
 def readme(text: str) -> str:
