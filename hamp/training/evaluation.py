@@ -55,7 +55,8 @@ def evaluate(
         if dtype is torch.float32 or task.close is None:
             (network,) = lower(model, example, dtype)
         else:
-            network = Confirmed(*lower(model, example, dtype, torch.float32), task.close)
+            fast, exact = lower(model, example, dtype, torch.float32)
+            network = Confirmed(fast, exact, task.close)
         for pixels, targets in overlapped(images.batches(batch_size), device):
             outputs = network(images.normalised(pixels.to(device)))
             total += task.error(outputs, targets.to(device)).double().sum()
