@@ -70,7 +70,15 @@ def _parsed(file: Path) -> tuple[str, frozenset[str]]:
             ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:]
-    return ast.dump(tree), imported
+    return _dumped(tree), imported
+
+
+def _dumped(part: object) -> str:
+    """A syntax tree as text, without empty fields: versions of Python differ in which there are."""
+    if isinstance(part, ast.AST):
+        fields = [f"{name}={_dumped(value)}" for name, value in ast.iter_fields(part) if value not in (None, [])]
+        return f"{type(part).__name__}({', '.join(fields)})"
+    return f"[{', '.join(map(_dumped, part))}]" if isinstance(part, list) else repr(part)
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:

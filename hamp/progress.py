@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from hamp.analysis.dominance import non_dominated
-from hamp.stages.progress import history
+from hamp.stages.progress import hypervolume_of
 from hamp.tables import columns
 
 SHOWN = {"error": ("error", 100, " %"), "latency_ms": ("latency", 1, " ms"), "memory_bytes": ("memory", 1e-6, " MB")}
@@ -44,7 +44,7 @@ def line(archive: pa.Table, objectives: Sequence[str]) -> str:
     for name, least in zip(objectives, np.min(values, axis=0), strict=True):
         _, factor, unit = SHOWN[name.partition("@")[0]]
         best.append(f"{worded(name)} {digits(factor * least)}{unit}")
-    volume = history(archive, objectives)[2][-1]
+    volume = hypervolume_of(archive, objectives)
     return (
         f"{len(archive)} evaluated, {int(non_dominated(values).sum())} on the front, hypervolume {volume:.4f}, "
         f"best {', '.join(best)}"

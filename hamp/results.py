@@ -51,7 +51,7 @@ class Results:
             )
         try:
             return Config.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-        except ValueError as error:
+        except (ValueError, yaml.YAMLError) as error:
             first = str(error).splitlines()[0]
             raise UserError(
                 f"{file}: not the settings of this version of hamp ({first}); run the workflow again"

@@ -1,5 +1,6 @@
 """`hamp init`, `hamp check` and `hamp watch`: a run before and while it goes on."""
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -28,8 +29,11 @@ def init(
     """
     import yaml
 
+    from hamp.configuration.blocks import NAME
     from hamp.tables import atomic
 
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"NAME: '{name}'; a name begins with a letter or digit, and has only these, dots, - and _")
     path = output or Path("config/experiments") / f"{name}.yaml"
     if path.exists():
         raise UserError(f"{path}: exists already; give another name or --output")
@@ -82,10 +86,9 @@ def watch(
     folder = folder_of(results)
     seen: set[str] = set()
     while True:
-        for key, text in lines(folder):
-            if key not in seen:
-                seen.add(key)
-                print(text, flush=True)
+        for key, text in lines(folder, seen):
+            seen.add(key)
+            print(text, flush=True)
         if once or finished(folder):
             return
         time.sleep(interval)

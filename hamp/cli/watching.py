@@ -1,7 +1,7 @@
 """What the files of a run tell of how far it is."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hamp import tables
@@ -21,8 +21,8 @@ FINAL = {
 """Files by the time they come, and what each means."""
 
 
-def lines(folder: Path) -> Iterator[tuple[str, str]]:
-    """A key and a line for everything that has happened so far, in the order of time.
+def lines(folder: Path, seen: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """A key and a line for everything that has happened so far, in the order of time, but for the keys in `seen`.
 
     Raises:
         UserError: the folder is not that of a run.
@@ -30,10 +30,10 @@ def lines(folder: Path) -> Iterator[tuple[str, str]]:
     results = Results(folder)
     events = []
     for name, words in FINAL.items():
-        if (folder / name).is_file() and (name != REPORT or finished(folder)):
+        if name not in seen and (folder / name).is_file() and (name != REPORT or finished(folder)):
             events.append(((folder / name).stat().st_mtime, name, words))
     for search in results.searches:
-        events += list(_generations(results, search))
+        events += list(_generations(results, search, seen))
     for moment, key, words in sorted(events):
         yield key, f"{time.strftime('%H:%M:%S', time.localtime(moment))}  {words}"
 
@@ -46,7 +46,7 @@ def finished(folder: Path) -> bool:
     return made and report.stat().st_mtime >= max(file.stat().st_mtime for file in before)
 
 
-def _generations(results: Results, search: Search) -> Iterator[tuple[float, str, str]]:
+def _generations(results: Results, search: Search, seen: Collection[str]) -> Iterator[tuple[float, str, str]]:
     method, seed = search
     last = results.settings.search.last(method)
     begun: float | None = None
@@ -54,17 +54,19 @@ def _generations(results: Results, search: Search) -> Iterator[tuple[float, str,
         file = results.generation(search, generation) / "archive.parquet"
         if not file.is_file():
             return
+        moment, key = file.stat().st_mtime, f"{method}/{seed}/{generation}"
+        begun = moment if begun is None else begun
+        if key in seen:
+            continue
         archive = tables.read(file, tables.EVALUATED)
         if not {*results.settings.objectives} <= {*archive.column_names}:  # of other settings, to be made anew
             return
-        moment = file.stat().st_mtime
-        begun = moment if begun is None else begun
         words = line(archive, results.settings.objectives)
         left = ""
         if 0 < generation < last:
             left = f", about {_duration((moment - begun) / generation * (last - generation))} of searching left"
         name = f"{method} seed {seed}: " if len(results.searches) > 1 else ""
-        yield moment, f"{method}/{seed}/{generation}", f"{name}generation {generation} of {last}: {words}{left}"
+        yield moment, key, f"{name}generation {generation} of {last}: {words}{left}"
 
 
 def _duration(seconds: float) -> str:

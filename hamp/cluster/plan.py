@@ -28,7 +28,7 @@ LIGHT = ("vary", "surrogate", "local_search", "select")
 BEFORE = ("data", "pretrain", "space", "scores", "sensitivity", "profile")
 """Stages before the search, in a chain."""
 TRAINING = ("pretrain", "scores", "sensitivity", "evaluate", "finetune", "test")
-MEASURING = ("profile", "measure", "remeasure")
+MEASURING = ("profile", "validation", "measure", "remeasure")
 AFTER = ("test", "remeasure", "export")
 """Jobs after fine-tuning, side by side."""
 LIKELY = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
@@ -278,13 +278,19 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     search = select + wave(_works(first) * searches, nodes, times)[1] + max(generations) * generation
     local = local_stages(settings)
     profiles = {f"profile-{name}": "profile_further" for name in settings.devices}
-    stages = {**{name: name for name in recorded.once}, **profiles}
+    validations = {f"validation-{name}": "validation_further" for name in settings.devices}
+    stages = {**{name: name for name in recorded.once}, **profiles, **validations}
     alone = [
         Job(name, recorded.once[name])
         for name in (*BEFORE, *profiles)
         if name in recorded.once and stages[name] not in local
     ]
     once = sum(wave([job.work], nodes, times)[1] for job in alone)
+    spare = [  # while the search goes on
+        Job(name, recorded.once[name])
+        for name in ("validation", *validations)
+        if name in recorded.once and stages[name] not in local
+    ]
     beside = [work for name, work in recorded.once.items() if stages[name] in local]
     once += sum(beside) + len(beside) * times.step
     tuning: list[Job] = []
@@ -297,7 +303,7 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     if side:
         once += wave(_works(side), nodes, times)[1]
     in_search = first * searches + later * len(settings.seeds) * sum(generations)
-    jobs = [*in_search, *alone, *tuning, *side]
+    jobs = [*in_search, *alone, *spare, *tuning, *side]
     hours = [(job.work + times.start + times.end) / 3600 for job in jobs]
     return Plan(
         shards=shards,
@@ -318,7 +324,9 @@ def _works(jobs: Iterable[Job]) -> list[float]:
 def _on_gpu(stage: str, settings: Config) -> bool:
     """Whether a job of the stage asks for a GPU, as its rule does."""
     if stage in TRAINING:
-        return settings.hardware == "cuda"
+        given = stage == "pretrain" and settings.network.weights is not None
+        weights_alone = stage == "scores" and settings.importance != "taylor"
+        return settings.hardware == "cuda" and not (given or weights_alone)
     kind, _, name = stage.partition("-")
     devices = settings.all_devices if kind in ("measure", "remeasure") else {name: settings.all_devices[name]}
     here = [device for device in devices.values() if not elsewhere(device)]

@@ -29,6 +29,8 @@ def _limit(value: float | str) -> float | str:
     return value
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Of a run."""
 Limit = Annotated[float | str, AfterValidator(_limit)]
 Quantity = Literal["error", "latency_ms", "memory_bytes", "macs", "parameters", "energy_mj"]
 # What each device has its own of.
@@ -352,7 +354,7 @@ class Sensitivity(Block):
 
 
 class Portfolio(Block):
-    """What survivors (methods `hamp`, `portfolio`, `prescreen`) and the final front are chosen for."""
+    """What the final front is chosen for, and survivors where the method selects them by portfolio."""
 
     value: Literal["hypervolume", "tchebycheff"] = Field(
         "hypervolume",
@@ -374,7 +376,7 @@ class Portfolio(Block):
 class Config(Block):
     """A whole run."""
 
-    name: str = Field("digits", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Results go to `results/<name>/`.")
+    name: str = Field("digits", pattern=NAME, description="Results go to `results/<name>/`.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the data split, pre-training and fine-tuning.")
     seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field([0], min_length=1, description="One search each.")
     methods: list[MethodName] = Field(

@@ -1,6 +1,6 @@
 """Offspring of a population: integer crossover and mutation, and operators that know what widths are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,8 +153,3 @@ WIDTH_AWARE: dict[str, Callable[[Widths, Domain, Rng], Widths]] = {
     "transfer": transfer,
     "branch": toggle_branch,
 }
-
-
-def operators() -> Sequence[str]:
-    """Return every origin that :func:`vary` names."""
-    return ["crossover", *WIDTH_AWARE, "immigrant"]

@@ -47,7 +47,12 @@ def of(table: pa.Table, device: str = "") -> dict[str, str]:
     return facts
 
 
-def check(a: Mapping[str, str], b: Mapping[str, str], names: tuple[str, str] = ("the first", "the second")) -> None:
+def check(
+    a: Mapping[str, str],
+    b: Mapping[str, str],
+    names: tuple[str, str] = ("the first", "the second"),
+    advice: str = "measure both on one",
+) -> None:
     """Refuse to mix results of unlike devices.
 
     Raises:
@@ -56,7 +61,7 @@ def check(a: Mapping[str, str], b: Mapping[str, str], names: tuple[str, str] = (
     keys = [key for key in sorted({*a, *b}) if key not in OBSERVED and a.get(key) != b.get(key)]
     if keys:
         told = "; ".join(f"{key}: {a.get(key, 'none')} / {b.get(key, 'none')}" for key in keys)
-        raise UserError(f"times of unlike devices do not mix ({names[0]} / {names[1]}): {told}; measure both on one")
+        raise UserError(f"times of unlike devices do not mix ({names[0]} / {names[1]}): {told}; {advice}")
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ def front_figure(front: pa.Table, evaluated: np.ndarray, unpruned_error: float, 
     Args:
         front: table FRONT.
         evaluated: latency (ms) in the front's session and error of all that the searches evaluated, (n, 2).
-        unpruned_error: validation error of the unpruned network as it was given.
+        unpruned_error: validation error of the unpruned network, as evaluated in the search.
         described: the device is, so that no latency was measured.
     """
     made, (near, whole) = figure(12, 5.6, 2, width_ratios=(3, 2))

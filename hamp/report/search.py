@@ -100,7 +100,7 @@ def origins_figure(populations: Mapping[Search, Sequence[tuple[int, pa.Table]]])
     counts: dict[str, dict[int, Counter[str]]] = {method: {} for method in methods}
     for (method, _), tables in populations.items():
         for generation, table in tables:
-            counts[method].setdefault(generation, Counter()).update(map(_kind, _list(table, "origin")))
+            counts[method].setdefault(generation, Counter()).update(_list(table, "origin"))
     kinds = sorted({kind for by_generation in counts.values() for count in by_generation.values() for kind in count})
     made, panels = figure(max(8.0, 3.1 * len(methods)), 4.6, len(methods), sharey=True)
     for method, axes in zip(methods, panels, strict=True):
@@ -120,11 +120,6 @@ def origins_figure(populations: Mapping[Search, Sequence[tuple[int, pa.Table]]])
 
 
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "+++")
-
-
-def _kind(origin: str) -> str:
-    """An origin without what follows a colon."""
-    return origin.partition(":")[0]
 
 
 def _range(axes: Axes, points: Mapping[int, Sequence[float]], colour: str) -> None:

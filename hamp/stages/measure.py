@@ -123,7 +123,8 @@ def _timed(
     from hamp.hardware.measuring import measure
 
     table = measure(prepared, device, settings, seed=seed_of(seed, "measure"))
-    fingerprint.check(fingerprint.of(profile), fingerprint.of(table), ("the profile", "now"))
+    advice = "measure where the profile was made, as it was then, or delete the run's profile/ and search anew"
+    fingerprint.check(fingerprint.of(profile), fingerprint.of(table), ("the profile", "now"), advice)
     row = {name: index for index, name in enumerate(table["candidate"].to_pylist())}
     return table.take(pa.array([row[name] for name in candidates["candidate"].to_pylist()], pa.int64()))
 

@@ -47,27 +47,22 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
 
     What is beyond the user's limits is left out, unless all of it is: a search keeps some of it to move on, but to
     fine-tune it is of no use to one who set them. So is what gets no image right, as a network that diverged, and what
-    the unpruned network beats.
+    the unpruned network beats. Values that differ by less than the noise are equal, as in the search.
     The unpruned network is no member: it is exported beside them. A candidate found by several searches is
     credited to the first.
     """
-    names = {name: None for archive in archives.values() for name in archive.column_names}
-    rows: dict[str, list] = {name: [] for name in beyond(MEMBERS, names).names}
-    seen = set()
     found = [
         {**row, "method": method, "seed": seed}
         for (method, seed), archive in archives.items()
         for row in archive.to_pylist()
         if row["origin"] != UNPRUNED
     ]
-    for values in [row for row in found if row["error"] < 1] or found:
-        if values["candidate"] not in seen:
-            seen.add(values["candidate"])
-            for name, column in rows.items():
-                column.append(values[name])
-    union = build(MEMBERS, rows)
-    F = columns(union, ordered(objectives))
-    front = np.flatnonzero(non_dominated(F))
+    first: dict[str, dict] = {}
+    for row in [row for row in found if row["error"] < 1] or found:
+        first.setdefault(row["candidate"], row)
+    everything = pa.Table.from_pylist(list(first.values()))
+    F, spread = columns(everything, ordered(objectives)), noise(everything, ordered(objectives))
+    front = np.flatnonzero(non_dominated(tie(F, spread)))
     base = unpruned(archives.values(), ordered(objectives))
     worth = [i for i in front if not ((F[i] >= base).all() and (F[i] > base).any())]
     front = np.array(worth or front, dtype=np.intp)
@@ -79,9 +74,12 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
         else:
             limits = ", ".join(f"{name} {value}" for name, value in wanted.limits.items())
             print(f"portfolio.limits: no network meets {limits}; the front is fine-tuned as it is", file=sys.stderr)
-    kept = portfolio(F[front], size, preferences=wishes.preferences, limits=wishes.limits, value=wishes.value)
+    kept = portfolio(
+        F[front], size, preferences=wishes.preferences, limits=wishes.limits, noise=spread[front], value=wishes.value
+    )
     chosen = np.sort(front[kept.indices])
-    return union.take(chosen[np.argsort(F[chosen, 0], kind="stable")])
+    members = everything.take(chosen[np.argsort(F[chosen, 0], kind="stable")])
+    return build(MEMBERS, {name: members[name].to_pylist() for name in beyond(MEMBERS, members.column_names).names})
 
 
 def pareto(

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hamp.analysis.hypervolume import hypervolume_history
+from hamp.analysis.hypervolume import hypervolume, hypervolume_history
 from hamp.candidates import UNPRUNED
 from hamp.tables import columns
 
@@ -24,15 +24,22 @@ def history(
     archive: pa.Table,
     objectives: Sequence[str],
     base: np.ndarray | None = None,
-    reference_error: float = REFERENCE_ERROR,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Generations, evaluations until then, and hypervolume of all found until then, each (generations,).
 
-    The error is divided by `reference_error`, other objectives by the unpruned network's (`base`, from `unpruned`;
+    The error is divided by `REFERENCE_ERROR`, other objectives by the unpruned network's (`base`, from `unpruned`;
     None: as this search measured it); the reference point is 1 in each.
     """
-    base = unpruned([archive], objectives) if base is None else base
-    scale = np.where(np.array(objectives) == "error", reference_error, base)
     return hypervolume_history(
-        columns(archive, objectives) / scale, archive["generation"].to_numpy(), np.ones(len(objectives))
+        _scaled(archive, objectives, base), archive["generation"].to_numpy(), np.ones(len(objectives))
     )
+
+
+def hypervolume_of(archive: pa.Table, objectives: Sequence[str]) -> float:
+    """The last hypervolume of `history`, without those before."""
+    return hypervolume(_scaled(archive, objectives, None), np.ones(len(objectives)))
+
+
+def _scaled(archive: pa.Table, objectives: Sequence[str], base: np.ndarray | None) -> np.ndarray:
+    base = unpruned([archive], objectives) if base is None else base
+    return columns(archive, objectives) / np.where(np.array(objectives) == "error", REFERENCE_ERROR, base)

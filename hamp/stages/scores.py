@@ -25,7 +25,7 @@ def scores(
 
     Taylor scores take the gradient of the loss on some training images.
     """
-    device, drawn = processor(hardware), seed_of(seed, "scores")
+    device, drawn = processor(hardware if importance == "taylor" else "cpu"), seed_of(seed, "scores")
     batches = (
         (images.normalised(pixels.to(device)), targets.to(device))
         for pixels, targets in images.drawn(SCORING_IMAGES, drawn).batches(batch_of(images, SCORING_BATCH))

@@ -172,6 +172,15 @@ def test_what_the_unpruned_network_beats_is_not_fine_tuned():
     assert len(aggregate({("hamp", 0): slow}, ["error", "latency_ms"], 4, Portfolio())) == 1
 
 
+def test_what_another_beats_but_for_the_noise_is_not_fine_tuned():
+    def front(iqr):
+        archive = archive_of([0.05, 0.21, 0.2, 0.6], [10.0, 5.0, 5.1, 1.0], iqr)
+        return aggregate({("hamp", 0): archive}, ["error", "latency_ms"], 4, Portfolio())["latency_ms"].to_pylist()
+
+    assert front(0.0) == [5.1, 5.0, 1.0]
+    assert front(0.5) == [5.1, 1.0]
+
+
 def test_only_the_named_models_are_tried(space):
     profiles = {"": described(space)}
     widths = latin_hypercube(domain_of(space), 20, np.random.default_rng(1))

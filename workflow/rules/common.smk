@@ -184,6 +184,8 @@ def exclusive(devices):
         return 1
     if workflow.local_exec:
         return workflow.cores
+    if all(map(elsewhere, devices)):  # it runs beside Snakemake
+        return workflow.resource_settings.local_cores or 1
     return max(device.threads for device in CONFIG.all_devices.values())
 
 
@@ -206,6 +208,15 @@ def measuring_threads(wildcards):
         exclusive(CONFIG.all_devices.values())
         if CONFIG.measure.latency == "measured"
         else 1
+    )
+
+
+def measuring_gpu():
+    """GPUs of the `measure` stage."""
+    return (
+        device_gpu(CONFIG.all_devices.values())
+        if CONFIG.measure.latency == "measured"
+        else 0
     )
 
 

@@ -218,7 +218,7 @@ rule measure:
     resources:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
-        gpu=device_gpu(CONFIG.all_devices.values()),
+        gpu=measuring_gpu(),
     params:
         settings=measure_settings(),
         energy=ENERGY,

@@ -61,7 +61,7 @@ rule finetune:
     threads: CONFIG.threads
     resources:
         mem_mb=by_attempt(8000),
-        runtime=by_attempt(720),
+        runtime=720,  # not more with each attempt, since it goes on from its last epoch
         gpu=GPU,
     params:
         settings=options(

@@ -1,5 +1,6 @@
 """Measure the fine-tuned networks on the device, by turns with the unpruned one."""
 
+from hamp.candidates import REFERENCE
 from hamp.command import StageParser, run
 from hamp.configuration.blocks import Device, Measure, Network
 from hamp.hardware.devices import analytic
@@ -32,7 +33,7 @@ def main() -> None:
     finetuned = load_finetuned(model, space, read_scores(arguments.scores), members, arguments.finetuned_weights)
     table = measured(
         members,
-        dict(finetuned),
+        {name: network for name, network in finetuned if name != REFERENCE},  # which is as fast as the unpruned
         model,
         space,
         profiles,
