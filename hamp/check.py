@@ -84,6 +84,7 @@ def _network(config: Config, data: Any) -> None:
     model = build(config.network, len(data.classes), data.channels)
     if config.network.weights is not None:
         load_weights(model, config.network.weights)
+    _channels_last(model, data, config)
     space = space_of(model, (data.channels, config.data.image_size, config.data.image_size), config.pruning)
     if config.task == "classification":
         _outputs(model, data, config)
@@ -95,6 +96,28 @@ def _network(config: Config, data: Any) -> None:
             f"search.population: {config.search.population} is more than the {networks:.0f} networks of the space; "
             "lower it, or widen the space (pruning.channel_multiple, pruning.minimum_fraction, pruning.exclude)"
         )
+
+
+def _channels_last(model: Any, data: Any, config: Config) -> None:
+    """Check that the network's code does not count on how features lie in memory: `view` does."""
+    import torch
+
+    from hamp.training.hardware import place
+
+    images = torch.zeros(2, data.channels, config.data.image_size, config.data.image_size)
+    model.eval()
+    with torch.inference_mode():
+        try:
+            model(images)
+        except Exception:  # told by what comes next
+            return
+        try:
+            place(model, images.device)(images.to(memory_format=torch.channels_last))
+        except Exception as error:  # of the network's own code
+            raise UserError(
+                f"network.name: '{config.network.name}' does not run with channels last in memory, as it is trained "
+                f"and measured ({one_line(error)}); write reshape or flatten in place of view"
+            ) from error
 
 
 def _exportable(model: Any, channels: int, config: Config) -> None:

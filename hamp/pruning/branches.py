@@ -166,7 +166,7 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, touching) -> Bra
     inner = frozenset(g for g, ops in touching.items() if ops <= dead | {id(op)})
     if not groups <= inner:
         return None
-    if any(not _is_plain(modules.get(n), _BATCH_NORMS) or modules[n].running_mean is None for n in norms):
+    if any(not isinstance(modules.get(n), _BATCH_NORMS) or modules[n].running_mean is None for n in norms):
         return None
     return Branch(
         inner,
@@ -176,7 +176,7 @@ def _follow(flow: _Flow, add: Op, operand: Ref, modules, units, touching) -> Bra
         [dead],
         [op],
         [add],
-        norms=tuple(norms),
+        norms=tuple(n for n in norms if _is_plain(modules[n], _BATCH_NORMS)),
         constant=tuple(constant),
         dropped=tuple(r.value for o in flow.ops if id(o) in dead for r in o.outputs),
     )

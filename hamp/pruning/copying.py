@@ -79,17 +79,19 @@ def copy_modules(
             return visit("", value)
         if isinstance(value, Tensor):
             return map_tensor("", value)
-        mentioned = {id(x): copy_value(x) for x in _tensors_and_modules(value)}
-        # what is registered is known: a method that is bound to a module of the network gets bound to its copy
-        return copy.deepcopy(value, {**modules, **mentioned})
+        memo.update({id(x): copy_value(x) for x in _tensors_and_modules(value)})
+        return copy.deepcopy(value, memo)
 
     skipped = {id(module.get_submodule(path)) for path in skip}  # under all of their names
     copied = visit("", module)
+    # What is registered is known: a method that is bound to a module of the network gets bound to its copy. And what
+    # several attributes share stays shared.
+    memo: dict[int, Any] = {**modules}
     for table, name, value in attributes:  # after all modules, which may be mentioned before their turn comes
         if table[name] is value:  # `finish` has not set it
             try:
                 table[name] = copy_value(value)
-            except (TypeError, RuntimeError, copy.Error) as error:
+            except Exception as error:  # of whatever class the user's object is
                 raise UserError(
                     f"the network cannot be pruned: its attribute '{name}' ({type(value).__name__}) cannot be copied"
                     f" ({one_line(error)}); make it where it is used"
@@ -98,6 +100,7 @@ def copy_modules(
     tensors.clear()
     modules.clear()
     attributes.clear()
+    memo.clear()
     return copied
 
 

@@ -80,6 +80,8 @@ class _NormsOfKept(TorchFunctionMode):
             return func(*args, **kwargs)
         dim, index = self.kept[id(given["weight"])]
         x, size, bias = given["input"], given[over], given.get("bias")
+        if not len(index):  # of a removed branch
+            return torch.zeros_like(x)
         if over == "num_groups":
             of_x, size = 1, len(index) if size == x.shape[1] else size
         else:

@@ -255,7 +255,7 @@ class _Body:
                 self._op(item)
 
     def _call(self, call: Call) -> None:
-        if not _refs(call.output) and not any(call.ops()):
+        if not any(call.ops()):  # as in nn.Identity: its results are its arguments
             return
         target = self._relative(call.module)
         dead = self._dead(call.computing)
@@ -397,7 +397,8 @@ class _Body:
             "target": target,
             "args": self._encode(args, op),
             "kwargs": self._encode(kwargs, op),
-            "output": self._encode(output, op),
+            # of what may not be stored, such as the result of `torch.max`, the tensors are enough
+            "output": self._encode(output if isinstance(output, Ref) else pytree.tree_leaves(output), op),
         }
         if dead:
             step["dead"] = dead

@@ -26,9 +26,10 @@ from hamp.pruning.slicing import prune
 from hamp.pruning.space import Frozen, Space, layers_of
 from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, trace
 
-_MEETINGS, _LOOKED_AT = 12, 2e10
-"""Most comparisons of a pruned with the masked network at widths that meet, and most multiply-adds of an image in all
-comparisons: some seconds."""
+_MEETINGS, _LOOKED_AT, _LARGEST = 12, 2e10, 2e11
+"""Most comparisons of a pruned with the masked network at widths that meet; most multiply-adds of an image in all
+comparisons, some seconds; and of a network that is compared at all, with one image."""
+_TINY = 1e-3
 
 
 @dataclass(eq=False)
@@ -62,7 +63,7 @@ def solve(network: Network, minimum_fraction: float, channel_multiple: int, bran
         except Unrecordable as error:
             if any(_pin(network, op, str(error)) for op in _to_blame(network, recorder, error.op)):
                 continue
-            if not (branch_removal or forced):
+            if not branch_removal:
                 raise UserError(f"the network cannot be pruned: its code {error}") from error
             branch_removal, forced = False, set()
             continue
@@ -121,10 +122,11 @@ def _mark(network: Network) -> str:
 def _to_blame(network: Network, recorder: Recorder, op: Op | None) -> Iterator[Op]:
     """The operation that cannot be recorded; then, as it may have no channels, those for whose sake it was to be, of the
     same module first."""
+    rigid = [other for p in network.propagations for other in p.trace.root.ops() if recorder.rigid(p, other)]
     if op is not None:
         yield op
-        rigid = [other for p in network.propagations for other in p.trace.root.ops() if recorder.rigid(p, other)]
-        yield from sorted(rigid, key=lambda other: other.module != op.module)
+        rigid.sort(key=lambda other: other.module != op.module)
+    yield from rigid
 
 
 def _pin(network: Network, op: Op, why: str) -> bool:
@@ -168,28 +170,43 @@ def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str
     network the first alone; of a very large one, of one that draws random numbers, and of one without data, nothing.
     """
     macs = float(space.costs(space.channels)["macs"][0])
-    if macs > _LOOKED_AT or any(tensor.is_meta for tensor in network.model.parameters()):
+    if macs > _LARGEST or any(tensor.is_meta for tensor in network.model.parameters()):
         return ""
     rng = np.random.default_rng(1)
     random = rng.uniform(0.0, 1.0, space.groups) * space.channels
     drawn = [space.repair(wanted) for wanted in (random, np.where(space.branch, 0, space.channels), *_met(space))]
     drawn = list({widths.tobytes(): widths for widths in drawn}.values())
-    images = _random_images(network.example_input)
-    for number, widths in enumerate(drawn[: max(1, int(_LOOKED_AT / max(macs, 1)))]):
+    images = _random_images(network.example_input)[: 3 if macs <= _LOOKED_AT else 1]
+    model, repeats = copy_modules(network.model, _seen), False
+    for widths in drawn[: max(1, int(_LOOKED_AT / max(macs, 1)))]:
         network.limit.check("comparing pruned and masked networks")
         try:
-            whole = _outputs(reference := masked(network.model, space, widths, scores), images)
-            if number == 0 and not alike(_outputs(reference, images), whole):
+            whole = _outputs(reference := masked(model, space, widths, scores), images)
+            if not (repeats or alike(_outputs(reference, images), whole)):
                 return ""
+            repeats = True
         except Exception:  # whatever the user's code does on other images than the example
-            return ""
+            continue
         try:
-            found = _outputs(prune(network.model, space, widths, scores), images)
+            found = _outputs(prune(model, space, widths, scores), images)
         except Exception as error:
             return one_line(error) or type(error).__name__
         if not alike(found, whole):
             return "it computes something else than with its channels masked"
     return ""
+
+
+def _seen(name: str, tensor: Tensor) -> Tensor:
+    """A tensor as it is, but a parameter that is zero or next to it, such as the last scale of a residual branch before
+    any training, drawn anew: of what it multiplies nothing would be seen."""
+    data = tensor.detach().clone()
+    if not isinstance(tensor, nn.Parameter):
+        return data
+    if data.is_floating_point() and data.numel() and float(data.abs().max()) < _TINY:
+        fan = data[0].numel() if data.dim() > 1 else 1
+        drawn = torch.rand(data.shape, generator=torch.Generator().manual_seed(0))
+        data = ((drawn + 0.5) / fan**0.5).to(data)
+    return nn.Parameter(data, tensor.requires_grad)
 
 
 def _met(space: Space) -> list[np.ndarray]:

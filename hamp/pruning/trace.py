@@ -344,12 +344,19 @@ def _drawing() -> Iterator[Callable[[], bool]]:
             np.random.set_state(states[1])  # noqa: NPY002
 
 
-def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, device) -> Trace:
-    model.train(training)
-    named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+def _names_of(model: nn.Module) -> dict[int, str]:
+    """The first name of every parameter and buffer, by its id."""
     names: dict[int, str] = {}
+    named = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
     for name, tensor in named:
         names.setdefault(id(tensor), name)
+    return names
+
+
+def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, device) -> Trace:
+    model.train(training)
+    again = None if training else copy.deepcopy(model)  # a first run may keep what a second one then lacks
+    names = _names_of(model)
     recorder = _Recorder(names, limit)
 
     def enter(path):
@@ -367,20 +374,17 @@ def _record(model: nn.Module, sample: Tensor, training: bool, limit: TimeLimit, 
         call.output = recorder.describe(output)
         (recorder.stack[-1].body if recorder.stack else calls).append(call)
 
-    hooks = []
     for path, module in model.named_modules():
-        hooks.append(module.register_forward_pre_hook(enter(path), with_kwargs=True, prepend=True))
-        hooks.append(module.register_forward_hook(leave, with_kwargs=True))
+        module.register_forward_pre_hook(enter(path), with_kwargs=True, prepend=True)
+        module.register_forward_hook(leave, with_kwargs=True)
     released: dict[int, int] = {}
     try:
         with _drawing() as drawn, torch.no_grad(), device, recorder:
             model(sample)
             chance = drawn()
-        for hook in hooks:
-            hook.remove()
-        if not training:
+        if again is not None:
             with torch.no_grad(), device:
-                released = _lifetimes(model, sample, names, limit)
+                released = _lifetimes(again, sample, _names_of(again), limit)
     except UserError:
         raise
     except Exception as error:

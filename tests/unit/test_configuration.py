@@ -264,6 +264,26 @@ def test_other_outputs_in_training_are_told_before_the_first_job(tmp_path):
     assert check(Config(**settings, finetune={"distillation": 0})) == []
 
 
+def test_code_that_counts_on_the_layout_of_features_is_told_before_the_first_job(tmp_path):
+    text = (
+        "from torch import nn\n"
+        "class Viewed(nn.Module):\n"
+        "    def __init__(self, classes, channels):\n"
+        "        super().__init__()\n"
+        "        self.body, self.more = nn.Conv2d(channels, 64, 3, 2), nn.Conv2d(64, 16, 3, 2)\n"
+        "        self.head = nn.Linear(16 * 7 * 7, classes)\n"
+        "    def forward(self, x):\n"
+        "        x = self.more(self.body(x).relu()).relu()\n"
+        "        return self.head(x.view(x.size(0), -1))\n"
+    )
+    (tmp_path / "viewed.py").write_text(text)
+    (line,) = check(Config(network={"name": f"{tmp_path}/viewed.py:Viewed"}))
+    assert "channels last in memory" in line
+    assert line.endswith("write reshape or flatten in place of view")
+    (tmp_path / "shaped.py").write_text(text.replace(".view(", ".reshape("))
+    assert check(Config(network={"name": f"{tmp_path}/shaped.py:Viewed"})) == []
+
+
 @pytest.mark.slow
 def test_classification_of_targets_that_are_no_classes_is_told_before_the_first_job(tmp_path):
     file = tmp_path / "ages.py"

@@ -4,6 +4,7 @@ import copy
 import math
 import random
 import threading
+from collections import namedtuple
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -260,7 +261,57 @@ class Enlarged(Body):
         return self.tail(F.pixel_shuffle(F.relu(self.a(x)), 2))
 
 
+class GroupNormed(Body):
+    """A branch with a GroupNorm, without channels where the branch is gone, beside code that counts channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups, self.tail = nn.GroupNorm(4, 12), conv(12, 8)
+
+    def body(self, x):
+        y = self.second(F.relu(x + self.back(self.groups(self.a(x)))))
+        return self.tail(y * y.shape[1] ** -0.5)
+
+
+class Idle(Body):
+    """A step of a branch that does nothing, in a module that needs a program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Identity()
+
+    def body(self, x):
+        return F.relu(x + self.back(self.drop(F.relu(self.a(x)))))
+
+
+class OwnBatchNorm(nn.BatchNorm2d):
+    """With the activation inside, as timm has it."""
+
+    def forward(self, x):
+        return F.relu(super().forward(x))
+
+
+class Activated(Body):
+    """A branch that ends in a norm of one's own class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = OwnBatchNorm(8)
+
+    def body(self, x):
+        return F.relu(x + self.norm(self.back(F.relu(self.a(x)))))
+
+
+class Largest(Body):
+    """The largest of the pixels, with their places, in a module whose code has numbers of channels."""
+
+    def body(self, x):
+        y = torch.max(self.a(x).flatten(2), 2)[0].view(-1, 12)
+        return self.back(F.relu(self.a(x)) * y[:, :, None, None])
+
+
 NETWORKS = [
+    *(GroupNormed, Idle, Activated, Largest),
     *(ComparedBesideAWideLayer, ComparedWithTheFirst, PlainTensors, ScaledBranch, Gains, Beside, Enlarged),
     *(TwoBranches, Pooled, OwnNorm, OwnLayer, LayerNormOfImages, NumPys, Compared),
     *(Scaled, Added, Decided, Written, Folded, Enumerated),
@@ -304,6 +355,88 @@ def test_what_can_be_pruned_is() -> None:
     assert {"a", "back"} <= names(Beside)
     assert "a" in names(Enlarged)
     assert "a" in names(ScaledBranch)
+    assert "a" in names(Largest)
+    assert "a" in names(Several)
+    for kind in (Idle, Activated, GroupNormed):
+        assert found(made(kind)).branch.any(), kind
+
+
+Pair = namedtuple("Pair", ["scores", "more"])
+
+
+class Several(Body):
+    """Outputs with names, which cannot be stored, and one layer whose channels the code counts."""
+
+    def forward(self, x):
+        y = self.b(F.relu(self.a(F.relu(self.stem(x))))).mean((2, 3)).view(-1, 16)
+        return Pair(y, -y)
+
+
+class NotYetScaled(Body):
+    """A branch whose last scale is zero before any training, and whose code counts channels."""
+
+    def body(self, x):
+        y = F.relu(self.a(x))
+        return F.relu(x + self.norm(self.back(y * y.shape[1] ** -0.5)))
+
+
+def test_what_weights_of_zero_hide_is_seen() -> None:
+    model = made(NotYetScaled)
+    trained = copy.deepcopy(model)
+    nn.init.zeros_(model.norm.weight)
+    space = found(model)
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    assert "a" in space.names
+    assert difference(trained, space, space.repair(space.channels / 2), x, training=False) <= TOLERANCE
+
+
+class Remembering(Body):
+    """What the first image's size decides is kept, as anchors are."""
+
+    def __init__(self, keeps: bool = True) -> None:
+        super().__init__()
+        self.keeps, self.grid = keeps, None
+
+    def body(self, x):
+        grid = self.grid if self.keeps and self.grid is not None else torch.ones_like(x[:, :1])
+        self.grid = grid
+        return self.back(F.relu(self.a(x)) * grid)
+
+
+def test_memory_is_that_of_the_first_run() -> None:
+    peaks = []
+    for keeps in (True, False):
+        model = randomise(Remembering(keeps))
+        space = discover(model, torch.zeros(2, 3, 8, 8))
+        peaks.append(space.costs(space.channels, eager=True)["activation_bytes"].item())
+    assert peaks[0] == peaks[1]
+
+
+class Hook:
+    """As fastai's: kept by the module that it looks at, and by another."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.seen: Tensor | None = None
+        module.register_forward_hook(self.look)
+
+    def look(self, module, inputs, output):
+        self.seen = output
+
+
+class Hooked(Body):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hook = Hook(self.a)
+
+    def body(self, x):
+        y = F.relu(self.a(x))
+        return self.back(torch.relu(self.hook.seen) + y)
+
+
+def test_what_two_attributes_share_is_shared_in_the_copy() -> None:
+    space = found(made(Hooked))
+    assert "a" in space.names
+    assert not space.programs["modules"]
 
 
 class KeptNorm(Body):
