@@ -3,10 +3,10 @@
 Features are the latencies of a network's layers, interpolated in their tables; the elements that its layers
 without weights move; and a constant. The whole networks that were timed say how much each feature weighs:
 one common factor, with a constant (layers in a network run a little slower or faster than alone), or a factor of each
-layer's own (ridge regression), as far as cross-validation speaks for it. So every measured candidate sharpens it.
+layer's own (ridge regression), as far as cross-validation speaks for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow as pa
 from hamp import tables
 from hamp.configuration.blocks import Device
 from hamp.errors import UserError
-from hamp.hardware import fingerprint, grid, layers
+from hamp.hardware import grid, layers
 from hamp.hardware.devices import roofline
 from hamp.pruning.space import Space
 
@@ -28,28 +28,26 @@ FOLDS = 10
 Predictor = Callable[[np.ndarray], np.ndarray]
 
 
-def predict(profile: pa.Table, space: Space, widths: np.ndarray, measured: Sequence[pa.Table] = ()) -> np.ndarray:
+def predict(profile: pa.Table, space: Space, widths: np.ndarray) -> np.ndarray:
     """Latency in ms of pruned networks, (n,); see `predictor`."""
-    return predictor(profile, space, measured)(widths)
+    return predictor(profile, space)(widths)
 
 
-def predictor(profile: pa.Table, space: Space, measured: Sequence[pa.Table] = ()) -> Predictor:
+def predictor(profile: pa.Table, space: Space) -> Predictor:
     """Function from widths (n, groups) to the latency of one inference (a batch), (n,), in ms.
 
     Args:
         profile: by `tables.PROFILE`.
         space: of the network.
-        measured: candidates timed since, with columns `widths`, `latency_ms`, `baseline_latency_ms`; their
-            ratio to the unpruned network counts, so that sessions at another clock fit in.
 
     Raises:
-        UserError: the profile belongs to another network, or `measured` to an unlike device.
+        UserError: the profile belongs to another network.
     """
     device = device_of(profile)
     if device.runtime == "roofline":
         return lambda widths: roofline.latency_ms(device, space, widths)
     features = layer_latencies(profile, space)
-    widths, ratios = observations(profile, measured)
+    widths, ratios = observations(profile)
     if widths.shape[1] != space.groups:
         raise UserError(
             f"the profile is of a network with {widths.shape[1]} groups, the space has {space.groups}: profile again"
@@ -95,16 +93,11 @@ def layer_latencies(profile: pa.Table, space: Space) -> Predictor:
     return features
 
 
-def observations(profile: pa.Table, measured: Sequence[pa.Table] = ()) -> tuple[np.ndarray, np.ndarray]:
+def observations(profile: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Widths (n, groups) of the whole networks timed, and their latency over the unpruned one's, (n,)."""
     networks = _rows(profile, "network")
-    for table in measured:
-        fingerprint.check(fingerprint.of(profile), fingerprint.of(table), ("the profile", "the measured candidates"))
-    sources = [networks, *measured]
-    widths = np.concatenate([tables.matrix(table) for table in sources if len(table)])
-    pairs = [tables.columns(table, ["latency_ms", "baseline_latency_ms"]) for table in sources if len(table)]
-    latency, baseline = np.concatenate(pairs).T
-    return widths, latency / baseline
+    latency, baseline = tables.columns(networks, ["latency_ms", "baseline_latency_ms"]).T
+    return tables.matrix(networks), latency / baseline
 
 
 def fit(features: np.ndarray, latency: np.ndarray) -> np.ndarray:
@@ -146,13 +139,13 @@ def _factors(rows: np.ndarray, way: float | None) -> np.ndarray:
     return common + np.maximum(moves, -0.9) * np.where(common > 0, common, common[0])
 
 
-def efficient_widths(profile: pa.Table, space: Space, measured: Sequence[pa.Table] = ()) -> list[np.ndarray]:
+def efficient_widths(profile: pa.Table, space: Space) -> list[np.ndarray]:
     """For each group the allowed widths that no wider width beats in latency, all other groups whole."""
     allowed = [allowed_widths(space, group) for group in range(space.groups)]
     sizes = [len(widths) for widths in allowed]
     widths = np.repeat(np.asarray(space.channels)[None, :], sum(sizes), axis=0).astype(np.int32)
     widths[np.arange(len(widths)), np.repeat(np.arange(space.groups), sizes)] = np.concatenate(allowed)
-    times = predictor(profile, space, measured)(space.canonical(widths))
+    times = predictor(profile, space)(space.canonical(widths))
     found = []
     for own, taken in zip(allowed, np.split(times, np.cumsum(sizes)[:-1]), strict=True):
         wider = np.append(np.minimum.accumulate(taken[::-1])[::-1][1:], np.inf)

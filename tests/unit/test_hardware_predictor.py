@@ -116,8 +116,8 @@ def test_sessions_at_different_clocks_agree_once_taken_as_the_profiles(space):
         assert fingerprint.of(table) == FACTS
 
 
-def error(profile, space, widths, factors, measured=()):
-    predicted = predictor.predict(profile, space, widths, measured)
+def error(profile, space, widths, factors):
+    predicted = predictor.predict(profile, space, widths)
     return float(np.abs(predicted / true_latency(space, widths, factors) - 1).max())
 
 
@@ -143,26 +143,6 @@ def test_where_every_network_takes_as_long_nothing_is_gained(space):
     latency = 5.0 * rng.uniform(0.99, 1.01, 9)
     predicted = features @ predictor.fit(features, latency)
     np.testing.assert_allclose(predicted, 5.0, rtol=0.05)
-
-
-def test_measured_candidates_sharpen_the_prediction(space):
-    rng = np.random.default_rng(1)
-    factors = np.array([0.5, 2.0, 1.0, 1.5])
-    profile = profile_of(space, random_networks(space, 4, rng), factors)
-    held_out = random_networks(space, 50, rng)
-    measured = fingerprint.attach(networks_table(space, random_networks(space, 40, rng), factors), FACTS)
-    before, after = (error(profile, space, held_out, factors, tables_) for tables_ in ((), [measured]))
-    assert after < 0.5 * before
-    assert after < 0.02
-
-
-def test_measured_candidates_of_another_device_are_refused(space):
-    rng = np.random.default_rng(2)
-    widths = random_networks(space, 4, rng)
-    profile = profile_of(space, widths, np.ones(4))
-    other = fingerprint.attach(networks_table(space, widths, np.ones(4)), {"processor": "another"})
-    with pytest.raises(UserError, match="processor: imagined / another"):
-        predictor.predict(profile, space, widths, [other])
 
 
 def test_a_profile_of_another_network_is_refused(space):
