@@ -78,12 +78,14 @@ def _name(axes: Axes, front: pa.Table) -> None:
     axes.autoscale_view()
     left, right = axes.get_xlim()
     for number, row in enumerate(row for row in rows if row["candidate"] in told):
-        at_right = row["latency_ms"] > left + 0.75 * (right - left)
+        # above and to the right of a point there is no other of the front, nor below and to its left
+        below, place = number % 2, (row["latency_ms"] - left) / (right - left)
+        to_left = place > 0.75 or (below and place > 0.15)
         axes.annotate(
             ", ".join(told[row["candidate"]]),
             (row["latency_ms"], 100 * row["error_validation"]),
-            xytext=(-9 if at_right else 9, -15 if number % 2 else 7),
-            ha="right" if at_right else "left",
+            xytext=(-9 if to_left else 9, -15 if below else 7),
+            ha="right" if to_left else "left",
             textcoords="offset points",
             color=INK,
             fontsize=9,
