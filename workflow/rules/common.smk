@@ -46,6 +46,10 @@ sys.setrecursionlimit(
     )
 )
 
+# Devices over ssh are measured by one job at a time, whatever runs beside Snakemake: on a cluster `local-cores` limits
+# nothing, and five jobs run there at once (seen in 9.27).
+workflow.global_resources["board"] = 1
+
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
 RESULTS = f"results/{CONFIG.name}"
@@ -184,8 +188,6 @@ def exclusive(devices):
         return 1
     if workflow.local_exec:
         return workflow.cores
-    if all(map(elsewhere, devices)):  # it runs beside Snakemake
-        return workflow.resource_settings.local_cores or 1
     return max(device.threads for device in CONFIG.all_devices.values())
 
 
@@ -209,6 +211,11 @@ def measuring_threads(wildcards):
         if CONFIG.measure.latency == "measured"
         else 1
     )
+
+
+def board(devices):
+    """Share of the resource `board` that a stage needs which measures these devices."""
+    return int(any(device.runtime == "remote" for device in devices))
 
 
 def measuring_gpu():

@@ -219,6 +219,7 @@ rule measure:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
         gpu=measuring_gpu(),
+        board=board(CONFIG.all_devices.values()),
     params:
         settings=measure_settings(),
         energy=ENERGY,

@@ -140,6 +140,7 @@ rule remeasure:
         mem_mb=by_attempt(4000),
         runtime=by_attempt(60),
         gpu=device_gpu(CONFIG.all_devices.values()),
+        board=board(CONFIG.all_devices.values()),
     params:
         settings=options("network", "device", "devices", "measure", "seed"),
         energy=ENERGY,

@@ -21,6 +21,7 @@ rule profile:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
         gpu=device_gpu([CONFIG.device]),
+        board=board([CONFIG.device]),
     params:
         settings=options("network", "device", "seed", settings="profile"),
         files=digests(profile_files(CONFIG.device)),
@@ -43,6 +44,7 @@ use rule profile as profile_further with:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
         gpu=lambda wildcards: device_gpu([CONFIG.devices[wildcards.device]]),
+        board=lambda wildcards: board([CONFIG.devices[wildcards.device]]),
     params:
         settings=lambda wildcards: options(
             "network", "seed", settings="profile", device=f"devices.{wildcards.device}"
@@ -72,6 +74,7 @@ rule validation:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
         gpu=device_gpu([CONFIG.device]),
+        board=board([CONFIG.device]),
     params:
         settings=options("network", "device", "measure", "validation.networks", "seed"),
         files=digests(NETWORK_FILES),
@@ -101,6 +104,7 @@ use rule validation as validation_further with:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(60),
         gpu=lambda wildcards: device_gpu([CONFIG.devices[wildcards.device]]),
+        board=lambda wildcards: board([CONFIG.devices[wildcards.device]]),
     params:
         settings=lambda wildcards: options(
             "network",
