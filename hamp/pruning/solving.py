@@ -199,14 +199,13 @@ def _difference(network: Network, space: Space, scores: list[np.ndarray]) -> str
 def _seen(name: str, tensor: Tensor) -> Tensor:
     """A tensor as it is, but a parameter that is zero or next to it, such as the last scale of a residual branch before
     any training, drawn anew: of what it multiplies nothing would be seen."""
-    data = tensor.detach().clone()
-    if not isinstance(tensor, nn.Parameter):
-        return data
-    if data.is_floating_point() and data.numel() and float(data.abs().max()) < _TINY:
-        fan = data[0].numel() if data.dim() > 1 else 1
-        drawn = torch.rand(data.shape, generator=torch.Generator().manual_seed(0))
-        data = ((drawn + 0.5) / fan**0.5).to(data)
-    return nn.Parameter(data, tensor.requires_grad)
+    if not (isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and tensor.numel()):
+        return tensor
+    if float(tensor.detach().abs().max()) >= _TINY:
+        return tensor
+    fan = tensor[0].numel() if tensor.dim() > 1 else 1
+    drawn = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(0))
+    return nn.Parameter(((drawn + 0.5) / fan**0.5).to(tensor), tensor.requires_grad)
 
 
 def _met(space: Space) -> list[np.ndarray]:
