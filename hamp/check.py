@@ -4,6 +4,7 @@ The Snakefile imports nothing heavy, so it runs this module as a program of its 
 `python -m hamp.check < settings.json`.
 """
 
+import copy
 import json
 import subprocess
 import sys
@@ -112,7 +113,7 @@ def _channels_last(model: Any, data: Any, config: Config) -> None:
         except Exception:  # told by what comes next
             return
         try:
-            place(model, images.device)(images.to(memory_format=torch.channels_last))
+            place(copy.deepcopy(model), images.device)(images.to(memory_format=torch.channels_last))
         except Exception as error:  # of the network's own code
             raise UserError(
                 f"network.name: '{config.network.name}' does not run with channels last in memory, as it is trained "

@@ -108,7 +108,7 @@ def test_a_teacher_that_would_teach_other_features_teaches_none(
     """Made ready for inference, a network may run its layers in another order."""
     given, inputs = stripes(), stripes().normalised(stripes().images[:16])
     assert teacher(small(), given, "float32", "cpu", features=True).lesson((0, 0), inputs).features is not None
-    monkeypatch.setattr("hamp.training.teaching.lower", lambda *_: small(1))
+    monkeypatch.setattr("hamp.training.teaching.lower", lambda *_: [small(1)])
     assert teacher(small(), given, "float32", "cpu", features=True).lesson((0, 0), inputs).features is None
     assert "features are not taught" in capsys.readouterr().err
 
