@@ -26,7 +26,7 @@ from hamp.pruning.slicing import prune
 from hamp.pruning.space import Frozen, Space, layers_of
 from hamp.pruning.trace import Call, CannotRun, Op, Ref, TimeLimit, Trace, mark_input, trace
 
-_MEETINGS, _LOOKED_AT, _LARGEST = 12, 2e10, 2e11
+_MEETINGS, _LOOKED_AT, _LARGEST = 12, 2e10, 1e11
 """Most comparisons of a pruned with the masked network at widths that meet; most multiply-adds of an image in all
 comparisons, some seconds; and of a network that is compared at all, with one image."""
 _TINY = 1e-3
