@@ -32,6 +32,12 @@ def local_stages(settings: Config) -> list[str]:
     return [*LIGHT, *(["data"] if settings.data.download else []), *measuring]
 
 
+def idle(stage: str, settings: Config) -> bool:
+    """Whether a stage that trains or scores has no use for a GPU: weights are given, or scores are norms of them."""
+    given = stage == "pretrain" and settings.network.weights is not None
+    return given or (stage == "scores" and settings.importance != "taylor")
+
+
 def reached(settings: Config) -> list[str]:
     """What the stages that run beside Snakemake need from outside of the cluster."""
     hosts = [f"'{device.host}'" for device in settings.all_devices.values() if device.runtime == "remote"]

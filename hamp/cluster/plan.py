@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
-from hamp.cluster.local import local_stages
+from hamp.cluster.local import idle, local_stages
 from hamp.cluster.slurm import LONGEST_LOOK_INTERVAL
 from hamp.configuration.blocks import Config
 from hamp.errors import UserError
@@ -280,17 +280,14 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
     profiles = {f"profile-{name}": "profile_further" for name in settings.devices}
     validations = {f"validation-{name}": "validation_further" for name in settings.devices}
     stages = {**{name: name for name in recorded.once}, **profiles, **validations}
-    alone = [
-        Job(name, recorded.once[name])
-        for name in (*BEFORE, *profiles)
-        if name in recorded.once and stages[name] not in local
-    ]
+
+    def on_nodes(names: Iterable[str]) -> list[Job]:
+        found = [name for name in names if name in recorded.once and stages[name] not in local]
+        return [Job(name, recorded.once[name]) for name in found]
+
+    alone = on_nodes((*BEFORE, *profiles))
     once = sum(wave([job.work], nodes, times)[1] for job in alone)
-    spare = [  # while the search goes on
-        Job(name, recorded.once[name])
-        for name in ("validation", *validations)
-        if name in recorded.once and stages[name] not in local
-    ]
+    while_searching = on_nodes(("validation", *validations))
     beside = [work for name, work in recorded.once.items() if stages[name] in local]
     once += sum(beside) + len(beside) * times.step
     tuning: list[Job] = []
@@ -299,11 +296,11 @@ def plan(settings: Config, recorded: Costs, times: Overheads, nodes: int, shards
         sizes = [len(range(shard, networks, settings.finetune.shards)) for shard in range(settings.finetune.shards)]
         tuning = [Job("finetune", recorded.finetune.of(size)) for size in sizes]
         once += wave(_works(tuning), nodes, times)[1]
-    side = [Job(name, recorded.once[name]) for name in AFTER if name in recorded.once and name not in local]
+    side = on_nodes(AFTER)
     if side:
         once += wave(_works(side), nodes, times)[1]
     in_search = first * searches + later * len(settings.seeds) * sum(generations)
-    jobs = [*in_search, *alone, *spare, *tuning, *side]
+    jobs = [*in_search, *alone, *while_searching, *tuning, *side]
     hours = [(job.work + times.start + times.end) / 3600 for job in jobs]
     return Plan(
         shards=shards,
@@ -324,9 +321,7 @@ def _works(jobs: Iterable[Job]) -> list[float]:
 def _on_gpu(stage: str, settings: Config) -> bool:
     """Whether a job of the stage asks for a GPU, as its rule does."""
     if stage in TRAINING:
-        given = stage == "pretrain" and settings.network.weights is not None
-        weights_alone = stage == "scores" and settings.importance != "taylor"
-        return settings.hardware == "cuda" and not (given or weights_alone)
+        return settings.hardware == "cuda" and not idle(stage, settings)
     kind, _, name = stage.partition("-")
     devices = settings.all_devices if kind in ("measure", "remeasure") else {name: settings.all_devices[name]}
     here = [device for device in devices.values() if not elsewhere(device)]

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from hamp.pruning.grouping import Units
 from hamp.pruning.propagation import Propagation
 from hamp.pruning.rules import RULES, argument, batch_norm, elementwise, is_layer, short_name
-from hamp.pruning.trace import Call, Op, Param, Ref
+from hamp.pruning.trace import Call, Op, Param, Ref, refs_of
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -61,7 +60,7 @@ class _Flow:
                 self.readers.setdefault(ref.value, []).append(op)
             for ref in op.outputs:
                 self.maker[ref.value] = op
-        for ref in _refs(p.trace.root.output):
+        for ref in refs_of(p.trace.root.output):
             self.readers.setdefault(ref.value, []).append(None)
 
     def only_for(self, values: list[int], final: Op) -> set[int]:
@@ -260,7 +259,3 @@ def _removed(propagations: list[Propagation], branch: Branch) -> tuple[str, ...]
     for mode, p in enumerate(propagations):
         visit(p.trace.root, branch.dead[mode])
     return tuple(path for path in gone if path not in live)
-
-
-def _refs(tree: Any) -> list[Ref]:
-    return [t for t in pytree.tree_leaves(tree) if isinstance(t, Ref)]

@@ -14,7 +14,7 @@ from hamp.pruning.grouping import Units
 from hamp.pruning.program import CALL, GATHER, Count, encode, function
 from hamp.pruning.propagation import Propagation
 from hamp.pruning.rules import RULES, argument, constants, movement, padding, short_name
-from hamp.pruning.trace import Batch, Call, Const, Op, Param, Ref
+from hamp.pruning.trace import Batch, Call, Const, Op, Param, Ref, refs_of
 
 
 class Unrecordable(Exception):
@@ -192,10 +192,6 @@ def _differ(p: Propagation, op: Op) -> bool:
         before is None or c is None or c.atoms.shape != before.atoms.shape or (c.atoms != before.atoms).any()
         for c in after
     )
-
-
-def _refs(tree: Any) -> list[Ref]:
-    return [t for t in pytree.tree_leaves(tree) if isinstance(t, Ref)]
 
 
 def _collect(call: Call, by_path: dict[str, list[Call]], callers: dict[str, set[str]]) -> None:
@@ -402,8 +398,8 @@ class _Body:
         }
         if dead:
             step["dead"] = dead
-            sources = _refs((args, kwargs))
-            for ref in _refs(output):
+            sources = refs_of((args, kwargs))
+            for ref in refs_of(output):
                 if sources:
                     self.origin[ref.value] = self.origin.get(sources[0].value, sources[0].value)
         if joins:
@@ -413,7 +409,7 @@ class _Body:
                 lambda t: Ref(self.origin.get(t.value, t.value)) if isinstance(t, Ref) else t, args
             )
             step.update(branch=mixed, args_gone=self._encode(stand_in, op))
-        self.known.update(ref.value for ref in _refs(output))
+        self.known.update(ref.value for ref in refs_of(output))
         self.steps.append(step)
         return step
 

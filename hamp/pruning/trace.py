@@ -53,6 +53,11 @@ class Ref:
     value: int
 
 
+def refs_of(tree: Any) -> list[Ref]:
+    """The computed tensors in nested arguments or outputs, in order."""
+    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Ref)]
+
+
 @dataclass(frozen=True)
 class Param:
     """A registered parameter or buffer, by its full name."""
@@ -103,7 +108,7 @@ class Op:
     @cached_property
     def outputs(self) -> list[Ref]:
         """All values that it computes."""
-        return [x for x in pytree.tree_leaves(self.output) if isinstance(x, Ref)]
+        return refs_of(self.output)
 
 
 @dataclass(eq=False)

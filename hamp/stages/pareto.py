@@ -60,10 +60,10 @@ def aggregate(archives: Mapping[Run, pa.Table], objectives: Sequence[str], size:
     first: dict[str, dict] = {}
     for row in [row for row in found if row["error"] < 1] or found:
         first.setdefault(row["candidate"], row)
-    everything = pa.Table.from_pylist(list(first.values()))
-    F, spread = columns(everything, ordered(objectives)), noise(everything, ordered(objectives))
+    everything, names = pa.Table.from_pylist(list(first.values())), ordered(objectives)
+    F, spread = columns(everything, names), noise(everything, names)
     front = np.flatnonzero(non_dominated(tie(F, spread)))
-    base = unpruned(archives.values(), ordered(objectives))
+    base = unpruned(archives.values(), names)
     worth = [i for i in front if not ((F[i] >= base).all() and (F[i] > base).any())]
     front = np.array(worth or front, dtype=np.intp)
     wishes = settings(wanted, next(iter(archives.values())), objectives)

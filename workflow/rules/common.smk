@@ -8,7 +8,7 @@ from pathlib import Path
 from hamp.callables import file_of, files_of
 from hamp.check import check_once
 from hamp.cluster import slurm
-from hamp.cluster.local import check_reach, local_stages
+from hamp.cluster.local import check_reach, idle, local_stages
 from hamp.configuration.validate import lacks, load
 from hamp.digest import code_digest, file_digest
 from hamp.errors import UserError

@@ -47,7 +47,7 @@ rule pretrain:
     resources:
         mem_mb=by_attempt(8000),
         runtime=720,  # not more with each attempt, since it goes on from its last epoch
-        gpu=GPU if CONFIG.network.weights is None else 0,
+        gpu=0 if idle("pretrain", CONFIG) else GPU,
     params:
         settings=options("network", *pretrain_settings(), given="network.weights"),
         files=digests(pretrain_files()),
@@ -104,7 +104,7 @@ rule scores:
     resources:
         mem_mb=by_attempt(8000),
         runtime=by_attempt(30),
-        gpu=GPU if CONFIG.importance == "taylor" else 0,
+        gpu=0 if idle("scores", CONFIG) else GPU,
     params:
         settings=options("network", "task", "importance", "hardware", "threads", "seed"),
         files=digests(NETWORK_FILES + TASK_FILES),
